@@ -1,0 +1,1 @@
+"""How a service runs: ports with their adapters, settings, logs, metrics, authentication, health and drain."""

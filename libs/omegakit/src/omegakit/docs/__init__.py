@@ -1,0 +1,5 @@
+"""The DocStore port: documents with guarded writes. Its adapters are `sqlite` and `mongodb`."""
+
+from omegakit.docs.port import Collection, Cond, Doc, DocStore, Index, Page, Update
+
+__all__ = ["Collection", "Cond", "Doc", "DocStore", "Index", "Page", "Update"]
