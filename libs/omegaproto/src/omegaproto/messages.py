@@ -42,6 +42,9 @@ class Request(Message, Generic[ReplyT_co]):
     subject: ClassVar[str] = ""
     operation: ClassVar[str] = ""
 
+    bucket: str
+    """The bucket that the caller needs the operation's role in; ``*`` for what belongs to the whole mesh."""
+
     def __init_subclass__(cls, *, subject: str = "", operation: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if subject:
