@@ -15,7 +15,7 @@ _CHUNK = 64 * 1024
 
 
 class TcpProxy:
-    """Forwards a port on 127.0.0.1 to the server a URL names: `async with TcpProxy(url) as proxy:`, then `proxy.url`."""
+    """Forwards a port on 127.0.0.1 to the server a URL names: `async with TcpProxy(url) as proxy`, `proxy.url`."""
 
     def __init__(self, target: str) -> None:
         self.port = free_port()
@@ -104,9 +104,8 @@ class TcpProxy:
                     each.transport.abort()
 
     def _track(self, writer: asyncio.StreamWriter) -> None:
-        writer.transport.set_write_buffer_limits(
-            0
-        )  # drained then means handed to the kernel: a later cut loses nothing
+        # Drained then means handed to the kernel, so that no later cut loses it.
+        writer.transport.set_write_buffer_limits(0)
         self._writers.add(writer)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 
 _OLDEST_MONGOD = 5  # older ones lack what current drivers require
+# Debian's program on PATH changes the user and the folder; the script behind it runs as whoever calls it.
+BEHIND_DEBIANS_WRAPPER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _INSTALL = "Run `make tools` in the repository to install it"
 
 
@@ -43,15 +45,13 @@ def mongod() -> tuple[str, dict[str, str]]:
 
 def rabbitmq_server() -> str:
     """Give the path of RabbitMQ's start script; raises MissingComponent."""
-    # Debian's program on PATH changes the user and the folder; the script behind it runs as whoever calls it.
-    behind = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-    program = str(behind) if behind.is_file() else shutil.which("rabbitmq-server")
+    program = BEHIND_DEBIANS_WRAPPER if BEHIND_DEBIANS_WRAPPER.is_file() else shutil.which("rabbitmq-server")
     if program is None:
         raise MissingComponent(
             f"RabbitMQ is not on this machine. {_INSTALL} (or `sudo apt-get install rabbitmq-server`), "
             "or set OMEGA_TEST_AMQP_URL to a broker you run."
         )
-    return program
+    return str(program)
 
 
 def _major_version(program: str) -> int:
