@@ -21,7 +21,7 @@ class GreedyBatcher(Generic[ItemT, ResultT]):
     """Hands items to `run` in batches, at most `concurrency` batches at a time.
 
     `run` gives one result or one exception for each item, in order; when it raises, every item of the batch fails
-    with that exception. A batch holds at most `max_items` and `max_size` (by `size_of`); at most `max_waiting` items wait.
+    with that exception. A batch holds at most `max_items` and `max_size` (by `size_of`); at most `max_waiting` wait.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Settings that every service has, each with its unit, default and reason. Environment names start with ``OMEGA_``.
 
-Nested settings are joined by two underscores: ``OMEGA_BUS__URL``, ``OMEGA_LOG__LEVEL``. Each service adds its own group in
-its own ``settings.py``. The page docs/settings.md is generated from these models.
+Nested settings are joined by two underscores: ``OMEGA_BUS__URL``, ``OMEGA_LOG__LEVEL``. Each service adds its own
+group in its own ``settings.py``. The page docs/settings.md is generated from these models.
 """
 
 from __future__ import annotations
