@@ -1,7 +1,7 @@
 """What a bus offers. Messages are serialised on every adapter, and a call never blocks the event loop.
 
-Requests are at most once: an unanswered call ends in CallTimeout and may be repeated with its idempotency key. Doorbells are
-at least once: they are durable, acknowledged after their handler returned, redelivered when it did not. Events are
+Requests are at most once: an unanswered call ends in CallTimeout and may be repeated with its idempotency key. Doorbells
+are at least once: they are durable, acknowledged after their handler returned, redelivered when it did not. Events are
 delivered to whoever listens at the time.
 """
 
@@ -83,8 +83,8 @@ class Bus(Protocol):
     async def on_ring(self, label: str, handler: RingHandler, *, prefetch: int) -> Subscription:
         """Take doorbells of a label, at most `prefetch` unacknowledged at a time.
 
-        A handler that returns acknowledges; one that raises has its doorbell redelivered, after the delivery limit (5) it
-        goes to the dead letters.
+        A handler that returns acknowledges; one that raises has its doorbell redelivered, and after
+        the delivery limit (5) moved to the dead letters.
         """
         ...
 

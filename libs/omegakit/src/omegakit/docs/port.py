@@ -1,6 +1,6 @@
-"""What a document store offers: inserts with unique keys, guarded updates, ordered pages. Every write is durable when it
-returns (MongoDB: w majority, j true; SQLite: synchronous FULL).
+"""What a document store offers: inserts with unique keys, guarded updates, ordered pages.
 
+Every write is durable when it returns (MongoDB: w majority, j true; SQLite: synchronous FULL).
 Documents are JSON-like dicts with a text ``_id``; values are None, bool, int, float, str, bytes, aware datetimes (UTC,
 microseconds), lists and dicts. Field names in conditions may be dotted paths.
 """
