@@ -1,0 +1,1 @@
+"""The metadata service: objects and their revisions, users, keys and grants."""
