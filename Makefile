@@ -21,8 +21,7 @@ run: venv ## start the embedded mesh and run the main job on real data
 	@$(BIN)/python -m omega_mesh.demo
 
 test: venv tools ## everything: lint, types, import contracts, all tests, 90 % branch coverage
-	@$(MAKE) --no-print-directory lint types
-	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+	@scripts/test
 
 unit: venv ## the fast tests: no servers, no processes, no kills
 	@$(BIN)/python -m pytest -m 'not servers and not e2e and not chaos and not slow'

@@ -199,3 +199,22 @@ def test_tools_are_in_the_repository_of_the_working_folder(monkeypatch: pytest.M
 def test_free_ports_are_below_the_ephemeral_range() -> None:
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert all(process.free_port() < min(lowest, 32768) for _ in range(50))
+
+
+@pytest.fixture
+def rabbit_script_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "rabbitmq-server"
+    script.write_text("#!/bin/sh\necho no license to run\nexit 7\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(binaries, "BEHIND_DEBIANS_WRAPPER", script)
+
+
+@pytest.mark.servers
+@pytest.mark.usefixtures("rabbit_script_fails")
+def test_a_failed_start_leaves_neither_process_nor_folder() -> None:
+    before = set(psutil.Process().children())
+    server = RabbitServer()
+    with pytest.raises(ServerFailed, match="rabbitmq-server ended with status 7:\nno license to run"):
+        server.start()
+    assert set(psutil.Process().children()) == before
+    assert not server.folder.exists()
