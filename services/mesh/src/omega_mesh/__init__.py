@@ -1,0 +1,1 @@
+"""Composition: the five services as one process or as five. The only importer of all services."""

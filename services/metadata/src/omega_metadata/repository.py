@@ -1,7 +1,7 @@
 """How objects and revisions are kept: one document an object, with its newest revision inside.
 
 A commit is one compare-and-set on that document. The revision it replaces is copied to the history before, so the
-history holds committed revisions only: the copy of one that is still the newest is harmless, since readers go by number.
+history holds committed revisions only; the copy of one that is still the newest is harmless: readers go by number.
 An object has an incarnation: the history of a dropped object never meets that of a later one of the same name.
 """
 

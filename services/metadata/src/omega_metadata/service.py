@@ -219,7 +219,7 @@ class ObjectService:
         return await self._objects.buckets()
 
     async def blob_refs(self, request: ListBlobRefs) -> BlobRefPage:
-        """Give a page of everything that revisions refer to; histories left behind by a crash are removed on the way."""
+        """Give a page of everything that revisions refer to; histories that a crash left are removed."""
         if request.after is None or not request.after.startswith(_HISTORY):
             page = await self._objects.page_objects(request.after, request.limit)
             heads = [doc["head"] for doc in page.items]

@@ -1,0 +1,76 @@
+"""With no configuration: attach to the mesh that runs over the user's folder, or start one in this process."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import sys
+import urllib.error
+import urllib.request
+from typing import IO
+
+from omegaproto.errors import Unavailable
+
+from omega_mesh.home import Credentials, Home
+
+_PROBE_SECONDS = 2.0
+_TRIES = 100
+_PAUSE_SECONDS = 0.1
+
+
+class LocalMesh:
+    """What this process holds when it runs a mesh itself: the lock of the folder, and the mesh on its thread."""
+
+    def __init__(self, home: Home, lock: IO[str]) -> None:
+        from omegakit.logs import configure_logs
+        from omegakit.settings import LogSettings
+
+        from omega_mesh.embedded import EmbeddedMesh
+
+        configure_logs(LogSettings(file=home.log_file))
+        self._lock = lock
+        self._mesh = EmbeddedMesh(home)
+        self.credentials = self._mesh.start()
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End the mesh and give the folder free."""
+        atexit.unregister(self.stop)
+        self._mesh.stop()
+        self._lock.close()
+
+
+def attach_or_start(home: Home | None = None) -> tuple[Credentials, LocalMesh | None]:
+    """Give how to reach the user's mesh, and the mesh itself when this process started it.
+
+    Says in one line on standard error that it started one.
+
+    Raises:
+        Unavailable: another process holds the folder, but its mesh does not answer.
+    """
+    import time
+
+    home = home or Home()
+    for _ in range(_TRIES):
+        found = home.announced()
+        if found is not None and answers(found.url):
+            return found, None
+        lock = home.acquire()
+        if lock is not None:
+            local = LocalMesh(home, lock)
+            print(f"omegamesh: started an embedded mesh for this process, data in {home.folder}", file=sys.stderr)
+            return local.credentials, local
+        time.sleep(_PAUSE_SECONDS)
+    raise Unavailable(
+        f"Another process holds {home.folder}, but its mesh does not answer.",
+        action="End that process, or set OMEGA_HOME to another folder.",
+    )
+
+
+def answers(url: str) -> bool:
+    """Say whether a mesh answers at `url`."""
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=_PROBE_SECONDS) as reply:  # noqa: S310 - our own address
+            return bool(json.load(reply).get("service") == "gateway")
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
