@@ -1,7 +1,7 @@
 """Messages: typed requests, and golden JSON that must parse for ever.
 
-`golden/<type>.json` holds one message of each type as a released version wrote it. A new message gets a file of its own;
-an existing file is never changed: a message grows by optional fields only. Run this file as a script to write what is
+`golden/<type>.json` holds one message of each type as a released version wrote it. A new message gets its own file; an
+existing file is never changed: a message grows by optional fields only. Run this file as a script to write what is
 missing.
 """
 

@@ -52,7 +52,7 @@ def embedded_settings(home: Home, *, host: str, port: int, slots: int) -> dict[s
 
 
 def worker_auth(mesh_secret: str) -> dict[str, str]:
-    """Give what a worker gets instead of the mesh secret: it can claim tasks and check callers, and speak for nobody."""
+    """Give what a worker gets instead of the mesh secret: it can claim tasks, and speak for nobody."""
     return {"worker_secret": worker_secret(mesh_secret), "mesh_public_key": mesh_public_key(mesh_secret)}
 
 

@@ -1,4 +1,4 @@
-"""Entry points of the command ``om``: ``om up`` (the embedded mesh until interrupted) and ``om serve`` (one service)."""
+"""Entry points of the command ``om``: ``om up`` (embedded mesh until interrupted) and ``om serve`` (one service)."""
 
 from __future__ import annotations
 
