@@ -4,23 +4,23 @@ The only module that knows how a mesh is started and reached; the parts know no 
 `Target` and probes.
 """
 
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from load import Request
+from omega_mesh.processes import MeshProcesses
+from omegakit.testing.urls import with_database
 from predict import OURS, Target
 from processes import HERE, Probe
 from samples import COLUMNS, ROW
 
 _CLIENT = str(HERE / "ours_client.py")
-
-
-class MeshMissing(RuntimeError):
-    """The mesh, as installed, cannot be started as separate processes."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,11 @@ class Access:
 
 @contextmanager
 def mesh(mongo_url: str, amqp_url: str) -> Iterator[Access]:
-    """Run the five services, one process each, on this MongoDB and RabbitMQ; raises MeshMissing where it cannot."""
-    try:
-        from omega_mesh.processes import mesh_processes
-    except ImportError as missing:
-        raise MeshMissing(
-            f"{missing}. Install the whole project (make venv), or measure the peers alone with --peers."
-        ) from missing
-    with mesh_processes(mongo_url=mongo_url, amqp_url=amqp_url) as running:
-        yield Access(running.url, running.userid, running.apikey)
+    """Run the five services, one process each, on this MongoDB and RabbitMQ; raises Unavailable where one fails."""
+    with TemporaryDirectory(prefix="omega-bench-mesh-") as folder:
+        database = with_database(mongo_url, f"omega_bench_{secrets.token_hex(4)}")
+        with MeshProcesses(Path(folder), database, amqp_url, log_level="warning") as running:
+            yield Access(**asdict(running.credentials))
 
 
 def client(access: Access) -> Probe:

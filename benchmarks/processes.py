@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 _START_SECONDS = 60
 # One thread of BLAS and OpenMP in every system: the machine has few cores, and peers differ in their defaults.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -31,7 +31,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     The caller's own OMEGA_ variables are left out: nothing here may reach a mesh that somebody works with.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OMEGA_")}
-    return {**inherited, **_ONE_THREAD, "PYTHONPATH": str(HERE), **(extra or {})}
+    return {**inherited, **ONE_THREAD, "PYTHONPATH": str(HERE), **(extra or {})}
 
 
 def peer_python(peer: str) -> str:

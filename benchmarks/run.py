@@ -19,7 +19,8 @@ import start
 import tasks
 from load import LoadFailed
 from omegakit.testing.servers import MissingComponent, MongoServer, RabbitServer, ServerFailed
-from processes import ProbeFailed
+from omegaproto.errors import OmegaError
+from processes import ONE_THREAD, ProbeFailed
 from stats import Section
 
 _PARTS = ("predict", "tasks", "frames", "start")
@@ -78,6 +79,7 @@ class Bench:
 def main() -> int:
     """Run what was asked for; gives the exit status."""
     chosen = _arguments()
+    os.environ.update(ONE_THREAD)  # for the processes of our mesh, which inherit it; peers get it as they start
     parts = [part for part in _PARTS if chosen.only in (None, part) and not (chosen.peers and part == "start")]
     sections = []
     try:
@@ -86,7 +88,7 @@ def main() -> int:
             for part in parts:
                 sections.append(bench.section(part))
                 print(sections[-1].text(), flush=True)
-    except (LoadFailed, MissingComponent, ServerFailed, ProbeFailed, ours.MeshMissing) as failure:
+    except (LoadFailed, MissingComponent, ServerFailed, ProbeFailed, OmegaError) as failure:
         print(f"benchmark could not run: {failure}", file=sys.stderr)
         return 2
     if chosen.json:
