@@ -1,8 +1,8 @@
 """What a bus offers. Messages are serialised on every adapter, and a call never blocks the event loop.
 
-Requests are at most once: an unanswered call ends in CallTimeout and may be repeated with its idempotency key. Doorbells
-are at least once: they are durable, acknowledged after their handler returned, redelivered when it did not. Events are
-delivered to whoever listens at the time.
+Requests are at most once: an unanswered call ends in CallTimeout and may be repeated with its idempotency key.
+Doorbells are at least once: they are durable, acknowledged after their handler returned, redelivered when it did not.
+Events are delivered to whoever listens at the time.
 """
 
 from __future__ import annotations
