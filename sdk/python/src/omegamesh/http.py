@@ -1,0 +1,182 @@
+"""The SDK's way to the gateway; its one module that imports httpx2.
+
+Errors come out as the types of :mod:`omegaproto.errors`. What can be repeated safely is repeated while the mesh cannot
+be reached: reads, deletes, and writes that carry an idempotency key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx2
+from omegaproto.errors import (
+    BlobCorrupted,
+    CallTimeout,
+    ErrorInfo,
+    OmegaError,
+    Overloaded,
+    Unavailable,
+    error_from,
+)
+
+from omegamesh.config import Config
+
+T = TypeVar("T")
+TRIES = 6
+_CHUNK = 256 * 1024
+_FIRST_PAUSE_SECONDS = 0.1
+_TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
+_LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
+
+
+def quoted(name: str) -> str:
+    """Give a name as it stands in a URL path: everything but the slash is escaped."""
+    return quote(name, safe="/")
+
+
+class MeshClient:
+    """HTTP to one gateway, for one user and bucket. Safe to share between threads."""
+
+    def __init__(self, config: Config, client: httpx2.Client | None = None) -> None:
+        if config.url is None:
+            raise ValueError("A client needs a URL.")
+        self.config = config
+        self._client = client or _open(config)
+        self._headers = {"Bucket": config.bucket}
+
+    def in_bucket(self, bucket: str | None) -> MeshClient:
+        """Give a client for another bucket over the same connections."""
+        return MeshClient(self.config.in_bucket(bucket), self._client)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+        timeout: float | None = None,
+    ) -> Any:
+        """Send one request and give its parsed JSON answer (None when it has no body).
+
+        `body` is a JSON-able value or a pydantic model; `timeout` is in seconds.
+
+        Raises OmegaError: what the mesh answered, as its own type; Unavailable when it cannot be reached.
+        """
+        content, kind = _encoded(body)
+        send = {**self._headers, **(headers or {}), **kind}
+        shown = {key: value for key, value in (params or {}).items() if value is not None}
+        wait = _TIMEOUT if timeout is None else httpx2.Timeout(timeout + 10.0, connect=10.0)
+
+        def once() -> Any:
+            response = self._client.request(method, path, content=content, params=shown, headers=send, timeout=wait)
+            _raise_for(response)
+            return response.json() if response.content else None
+
+        return _persistently(once) if repeatable else _translated(once)
+
+    def upload(self, path: str, chunks: Iterable[bytes] | bytes, headers: Mapping[str, str] | None = None) -> Any:
+        """Stream bytes up and give the parsed answer. Bytes are sent again when the mesh could not be reached."""
+        send = {**self._headers, **(headers or {}), "Content-Type": "application/octet-stream"}
+
+        def once() -> Any:
+            response = self._client.post(path, content=chunks, headers=send)
+            _raise_for(response)
+            return response.json()
+
+        return _persistently(once) if isinstance(chunks, bytes | bytearray | memoryview) else _translated(once)
+
+    @contextmanager
+    def stream(self, method: str, path: str, *, body: Any = None) -> Iterator[httpx2.Response]:
+        """Open a streamed answer. A transfer that breaks off raises Unavailable, never ends early in silence."""
+        content, kind = _encoded(body)
+        try:
+            with self._client.stream(method, path, content=content, headers={**self._headers, **kind}) as response:
+                if response.is_error:
+                    response.read()
+                _raise_for(response)
+                yield response
+        except httpx2.TransportError as error:
+            raise _unreachable(error) from error
+
+    def blob(self, blob_id: str, sha256: str) -> Iterator[bytes]:
+        """Stream a blob; raises BlobCorrupted at its end when the bytes are not those of `sha256`."""
+        digest = hashlib.sha256()
+        with self.stream("GET", f"/api/v1/blobs/{blob_id}") as response:
+            for chunk in response.iter_bytes(_CHUNK):
+                digest.update(chunk)
+                yield chunk
+        if digest.hexdigest() != sha256:
+            raise BlobCorrupted(f"Blob {blob_id} arrived with another sha256 than recorded.", action="Put it again.")
+
+
+def _open(config: Config) -> httpx2.Client:
+    url = str(config.url)
+    credentials = f"Bearer {config.token}" if config.token else f"ApiKey {config.userid}:{config.apikey}"
+    options: dict[str, Any] = {"headers": {"Authorization": credentials}, "timeout": _TIMEOUT, "trust_env": False}
+    if url.startswith("unix://"):
+        transport = httpx2.HTTPTransport(uds=url.removeprefix("unix://"), limits=_LIMITS)
+        return httpx2.Client(transport=transport, base_url="http://mesh", **options)
+    return httpx2.Client(base_url=url, limits=_LIMITS, **options)
+
+
+def _encoded(body: Any) -> tuple[bytes | None, dict[str, str]]:
+    if body is None:
+        return None, {}
+    from pydantic_core import to_json
+
+    return to_json(body, bytes_mode="base64"), {"Content-Type": "application/json"}
+
+
+def _raise_for(response: httpx2.Response) -> None:
+    if not response.is_error:
+        return
+    try:
+        info = ErrorInfo.model_validate(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        info = ErrorInfo(
+            code="internal",
+            status=response.status_code,
+            message=f"{response.request.method} {response.url.path} was answered with status {response.status_code}.",
+            action="See the gateway's log.",
+        )
+    raise error_from(info)
+
+
+def _translated(once: Callable[[], T]) -> T:
+    try:
+        return once()
+    except httpx2.TimeoutException as error:
+        raise CallTimeout("The mesh did not answer in time.", action="Try again, or wait longer.") from error
+    except httpx2.TransportError as error:
+        raise _unreachable(error) from error
+
+
+def _persistently(once: Callable[[], T]) -> T:
+    pause = _FIRST_PAUSE_SECONDS
+    for _ in range(TRIES - 1):
+        try:
+            return _translated(once)
+        except (Unavailable, Overloaded):
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads repeated calls
+            pause *= 2
+    return _translated(once)
+
+
+def _unreachable(error: Exception) -> OmegaError:
+    return Unavailable(
+        f"The mesh cannot be reached: {error}.",
+        action="Check OMEGA_URL and that the mesh runs (om up, or your platform team).",
+    )

@@ -1,0 +1,1 @@
+"""``om.runtime``: running models on workers chosen by label, or in this process."""

@@ -1,0 +1,45 @@
+"""Blobs over HTTP as the kinds see them: a sink to put bytes into, a source to read them from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+from omegaproto.objects import BlobRef
+
+from omegamesh.http import MeshClient
+from omegamesh.progress import Advance, transfer
+
+
+class HttpBlobs:
+    """Both directions: `put` streams up, `open` and `read` stream down and check the sha256."""
+
+    def __init__(self, client: MeshClient) -> None:
+        self._client = client
+
+    def put(self, chunks: Iterable[bytes] | bytes, role: str = "data") -> BlobRef:
+        """Store bytes as a blob. Raises ChecksumMismatch when they changed on the way."""
+        total = len(chunks) if isinstance(chunks, bytes) else None
+        with transfer("sending", total) as advance:
+            if isinstance(chunks, bytes):
+                headers = {"X-Content-SHA256": hashlib.sha256(chunks).hexdigest()}
+                answer = self._client.upload("/api/v1/blobs", chunks, headers)
+                advance(len(chunks))
+            else:
+                answer = self._client.upload("/api/v1/blobs", _counted(chunks, advance))
+        return BlobRef.model_validate(answer | {"role": role})
+
+    def open(self, ref: BlobRef) -> Iterator[bytes]:
+        """Stream a blob. Raises BlobNotFound, BlobCorrupted."""
+        with transfer("receiving", ref.length) as advance:
+            yield from _counted(self._client.blob(ref.id, ref.sha256), advance)
+
+    def read(self, ref: BlobRef) -> bytes:
+        """Give a whole blob."""
+        return b"".join(self.open(ref))
+
+
+def _counted(chunks: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
+    for chunk in chunks:
+        advance(len(chunk))
+        yield chunk
