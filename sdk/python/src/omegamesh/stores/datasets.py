@@ -72,7 +72,8 @@ class Datasets(ObjectStore):
         """Give a stored object, or None when there is none of that name.
 
         For frames, `columns` or ``name[cols]`` choose columns, and ``column__operator=value`` (or `filter`) rows;
-        `chunksize` gives an iterator of frames of that many rows. Keyword arguments that are no filter go to the object's kind.
+        `chunksize` gives an iterator of frames of that many rows. For other kinds, keyword
+        arguments are options of the kind.
 
         Raises:
             UnknownColumn, BadFilter: the frame has no such column, or there is no such operator.
