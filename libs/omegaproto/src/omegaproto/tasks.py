@@ -87,9 +87,15 @@ class Task(Message):
 
 
 class TaskList(Message):
-    """Tasks in the order asked for."""
+    """Tasks in the order asked for.
+
+    A list holds what fits into one message. Of tasks with large inline inputs the inputs are left out: they are what
+    the user sent.
+    """
 
     items: tuple[Task, ...] = ()
+    next: str | None = None
+    """Where the next page of a listing begins; None at its end."""
 
 
 class SubmitTasks(Request[TaskList], subject="scheduler.submit_tasks", operation="task.submit"):
@@ -107,18 +113,22 @@ class SubmitTasks(Request[TaskList], subject="scheduler.submit_tasks", operation
 
 
 class GetTasks(Request[TaskList], subject="scheduler.get_tasks", operation="task.read"):
-    """Give tasks by id. Raises TaskNotFound for the first that the bucket does not hold."""
+    """Give tasks by id, in order. Raises TaskNotFound for the first that the bucket does not hold.
+
+    Gives at least the first, and as many after it as fit into one message with their results: ask again for the rest.
+    """
 
     bucket: str
     task_ids: tuple[str, ...] = Field(min_length=1, max_length=1000)
 
 
 class ListTasks(Request[TaskList], subject="scheduler.list_tasks", operation="task.read"):
-    """List tasks of a bucket, newest first."""
+    """List tasks of a bucket, newest first, without their results; `after` is the `next` of the page before."""
 
     bucket: str
     state: TaskState | None = None
     limit: int = Field(default=100, ge=1, le=1000)
+    after: str | None = None
 
 
 class CancelTask(Request[Task], subject="scheduler.cancel_task", operation="task.cancel"):
@@ -161,11 +171,15 @@ class Claims(Message):
 
 
 class ClaimTasks(Request[Claims], subject="scheduler.claim_tasks", operation="worker.tasks"):
-    """Claim the tasks that doorbells named."""
+    """Claim the tasks that doorbells named.
+
+    A call that is repeated with the same `claim_id` (a random text) because its answer was lost gives the same leases.
+    """
 
     bucket: str = "*"
     worker: str
     task_ids: tuple[str, ...] = Field(min_length=1, max_length=1000)
+    claim_id: str | None = Field(default=None, max_length=128)
 
 
 class LeaseStatus(Message):
