@@ -23,7 +23,7 @@ from omegakit.blobs.checks import Span, blob_exists, check_id, checked, no_blob,
 from omegakit.blobs.footer import described, read_footer
 from omegakit.blobs.partfile import PartFile, sync_folder
 from omegakit.blobs.port import StoredBlob
-from omegakit.blobs.streams import PIECE, one_ahead, pieces, verified
+from omegakit.blobs.streams import PIECE, Digest, one_ahead, pieces, verified
 from omegakit.clock import Clock, SystemClock
 
 T = TypeVar("T")
@@ -70,9 +70,10 @@ class FileBlobs:
             raise blob_exists(id)
         part = await self._run(partial(PartFile, self._tmp / f"{id}.{os.urandom(4).hex()}"))
         try:
+            digest = Digest()
             async with aclosing(pieces(chunks, length)) as stream:
-                await self._fill(part, stream)
-            blob = checked(StoredBlob(id, bucket, part.sha256, part.length, self._clock.now()), sha256, length)
+                await self._fill(part, digest, stream)
+            blob = checked(StoredBlob(id, bucket, digest.sha256, digest.length, self._clock.now()), sha256, length)
             await self._run(partial(part.publish, target, described(blob)))
         finally:
             await asyncio.shield(self._run(part.discard))
@@ -88,7 +89,7 @@ class FileBlobs:
         try:
             wanted = span(blob, start, stop)
             async with aclosing(self._pieces_of(fd, wanted)) as stream:
-                async for piece in verified(stream, blob, self._run) if wanted.whole else stream:
+                async for piece in verified(stream, blob) if wanted.whole else stream:
                     yield piece
         finally:
             os.close(fd)
@@ -122,14 +123,14 @@ class FileBlobs:
                 f"The blob folder {self._root} failed: {error}.", action="Check its rights and the space on its disk."
             ) from error
 
-    async def _fill(self, part: PartFile, stream: AsyncIterator[Sequence[bytes]]) -> None:
+    async def _fill(self, part: PartFile, digest: Digest, stream: AsyncIterator[Sequence[bytes]]) -> None:
         """Write and hash at once, in two threads, while the next piece arrives."""
         under_way: asyncio.Future[tuple[None, None]] | None = None
         try:
             async for piece in stream:
                 if under_way is not None:
                     await under_way
-                jobs = (self._run(partial(part.write, piece)), self._run(partial(part.hash, piece)))
+                jobs = (self._run(partial(part.write, piece)), self._run(partial(digest.update, *piece)))
                 under_way = asyncio.ensure_future(asyncio.gather(*jobs))
         finally:
             if under_way is not None:

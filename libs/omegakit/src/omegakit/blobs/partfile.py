@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,31 +18,18 @@ class PartFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._digest = hashlib.sha256()
-        self.length = 0
-
-    @property
-    def sha256(self) -> str:
-        """The sha256 of what was hashed."""
-        return self._digest.hexdigest()
 
     def write(self, parts: Sequence[bytes]) -> None:
-        """Append bytes. May run beside `hash`."""
+        """Append bytes."""
         for at in range(0, len(parts), _MOST_PARTS):
             some = parts[at : at + _MOST_PARTS]
             written = os.writev(self._fd, some)
             if written < sum(map(len, some)):
                 self._write_rest(b"".join(some)[written:])
-            self.length += sum(map(len, some))
 
     def _write_rest(self, rest: bytes) -> None:
         while rest:
             rest = rest[os.write(self._fd, rest) :]
-
-    def hash(self, parts: Sequence[bytes]) -> None:
-        """Hash the same bytes."""
-        for part in parts:
-            self._digest.update(part)
 
     def publish(self, target: Path, footer: bytes) -> None:
         """Append the footer, sync, and make the file appear at `target`. Raises DuplicateKey when there is one."""

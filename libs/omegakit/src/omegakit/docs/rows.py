@@ -17,7 +17,7 @@ from omegakit.docs import sql
 from omegakit.docs.jsontext import decoded, dumps, encoded_text, loads, scalar
 from omegakit.docs.paging import Paging
 from omegakit.docs.port import Collection, Cond, Doc, Page, Update
-from omegakit.docs.values import changed, check_doc, check_update, order_key
+from omegakit.docs.values import changed, check_doc, check_update, duplicate, order_key
 
 Where = tuple[Cond, ...]
 _IDS_A_QUERY = 1_000
@@ -146,15 +146,6 @@ class Table:
         names = {sql.index_name(self.collection.name, each): each.fields for each in self.collection.indexes}
         key = next((list(fields) for name, fields in names.items() if f"'{name}'" in str(error)), ["_id"])
         return duplicate(self.collection.name, key)
-
-
-def duplicate(collection: str, key: list[str]) -> DuplicateKey:
-    """Give the error for a document whose unique key is taken."""
-    return DuplicateKey(
-        f"A document with the same {', '.join(key)} exists in {collection}.",
-        action="Read the existing one, or use another key.",
-        key=key,
-    )
 
 
 def _elements(value: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from omegaproto.errors import BadBody, BadFilter
+from omegaproto.errors import BadBody, BadFilter, DuplicateKey
 
 from omegakit.docs.port import Cond, Doc, Update
 
@@ -58,7 +58,7 @@ def value_at(doc: Doc, field: str) -> Any:
 
 
 def rank(value: Any) -> int:
-    """Give the place of a value's type in the order of types: None, numbers, text, dicts, lists, bytes, bools, times."""
+    """Give the place of a value's type in the order: None, numbers, text, dicts, lists, bytes, bools, times."""
     return next((place for kind, place in _RANKS if isinstance(value, kind)), 0)
 
 
@@ -215,4 +215,13 @@ def unsupported(value: object) -> BadBody:
     return BadBody(
         f"A document holds a value of type {type(value).__name__}.",
         action="Use None, bool, int, float, str, bytes, aware datetimes, lists and dicts.",
+    )
+
+
+def duplicate(collection: str, key: list[str]) -> DuplicateKey:
+    """Give the error for a document whose unique key is taken."""
+    return DuplicateKey(
+        f"A document with the same {', '.join(key)} exists in {collection}.",
+        action="Read the existing one, or use another key.",
+        key=key,
     )
