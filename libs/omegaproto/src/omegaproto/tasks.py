@@ -89,8 +89,8 @@ class Task(Message):
 class TaskList(Message):
     """Tasks in the order asked for.
 
-    A list holds what fits into one message. Of tasks with large inline inputs the inputs are left out: they are what
-    the user sent.
+    A list holds what fits into one message. Of tasks with over 32 KiB of inline inputs and parameters these are left
+    out: they are what the user sent.
     """
 
     items: tuple[Task, ...] = ()

@@ -1,0 +1,1 @@
+"""The scheduler: tasks, their leases, and the workers that run them."""

@@ -1,0 +1,9 @@
+"""Run the scheduler as a process: ``python -m omega_scheduler``."""
+
+from omegakit.server import run_service
+
+from omega_scheduler.app import create
+from omega_scheduler.settings import SchedulerSettings
+
+if __name__ == "__main__":
+    run_service(create, SchedulerSettings(), "scheduler")

@@ -1,0 +1,46 @@
+"""Who a task acts for, and with which role: the submitter's, and no more of it than the task's action needs. Pure."""
+
+from __future__ import annotations
+
+from omegaproto.errors import Forbidden, UnknownAction
+from omegaproto.scopes import OPERATIONS, Principal, Role, action_operation, authorize
+from omegaproto.tasks import SubmitTasks, TaskSpec
+
+_NOOP = "noop"
+_MODEL = "model."
+
+
+def submitter(request: SubmitTasks, caller: Principal) -> Principal:
+    """Give the user whose tasks these are: the one a service names, else the caller, who can name nobody else.
+
+    Raises:
+        Forbidden: a user submits in the name of another one.
+    """
+    role = caller.role_in(request.bucket)
+    if role is Role.service:
+        return Principal(userid=request.userid, grants={request.bucket: request.role})
+    if request.userid != caller.userid:
+        raise Forbidden(
+            f"User {caller.userid!r} cannot submit tasks of user {request.userid!r}.", action="Submit them as yourself."
+        )
+    return caller.narrowed(request.bucket)
+
+
+def task_role(spec: TaskSpec, user: Principal) -> Role:
+    """Give the role that the task's own token carries: what its action needs.
+
+    Raises:
+        UnknownAction: there is no such kind of action.
+        Forbidden: the user may not do it in the bucket.
+    """
+    operation = _operation(spec.action)
+    authorize(user, spec.bucket, operation)
+    return OPERATIONS[operation]
+
+
+def _operation(action: str) -> str:
+    if action == _NOOP:
+        return "task.submit"
+    if action.startswith(_MODEL) and action != _MODEL:
+        return action_operation(action.removeprefix(_MODEL))
+    raise UnknownAction(f"There is no action {action!r}.", action="Use noop, or model. and a verb: model.fit.")
