@@ -41,12 +41,13 @@ class GreedyBatcher(Generic[ItemT, ResultT]):
         self._size_of = size_of
         self._concurrency = concurrency
         self._waiting: deque[tuple[ItemT, asyncio.Future[ResultT]]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._active = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def idle(self) -> bool:
         """Say whether nothing waits and nothing runs."""
-        return not self._waiting and not self._running
+        return not self._waiting and not self._active
 
     async def submit(self, item: ItemT) -> ResultT:
         """Give the result for `item`. Raises what `run` gave for it, or Overloaded when too many items wait."""
@@ -61,18 +62,23 @@ class GreedyBatcher(Generic[ItemT, ResultT]):
 
     async def drain(self) -> None:
         """Return when everything that was submitted is answered."""
-        while self._running:
-            await asyncio.wait(self._running)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     def _start_workers(self) -> None:
-        if self._waiting and len(self._running) < self._concurrency:
+        if self._waiting and self._active < self._concurrency:
+            self._active += 1
             task = asyncio.create_task(self._work())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _work(self) -> None:
-        while batch := self._take():
-            await self._run_batch(batch)
+        try:
+            while batch := self._take():
+                await self._run_batch(batch)
+        finally:
+            # Not in the task's done callback: who was just answered may submit again before that runs.
+            self._active -= 1
 
     def _take(self) -> list[tuple[ItemT, asyncio.Future[ResultT]]]:
         batch: list[tuple[ItemT, asyncio.Future[ResultT]]] = []

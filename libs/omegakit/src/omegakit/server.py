@@ -87,16 +87,19 @@ class HttpServer:
 
 
 def _bind(settings: HttpSettings) -> socket.socket:
-    if settings.uds is not None:
-        settings.uds.unlink(missing_ok=True)
-        sock = socket.socket(socket.AF_UNIX)
-        sock.bind(str(settings.uds))
-        settings.uds.chmod(0o600)
-    else:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        sock = socket.socket(family)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((settings.host, settings.port))
+    tcp = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(tcp if settings.uds is None else socket.AF_UNIX)
+    try:
+        if settings.uds is not None:
+            settings.uds.unlink(missing_ok=True)
+            sock.bind(str(settings.uds))
+            settings.uds.chmod(0o600)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((settings.host, settings.port))
+    except OSError:
+        sock.close()
+        raise
     sock.setblocking(False)
     return sock
 
