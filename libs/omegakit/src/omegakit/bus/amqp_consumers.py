@@ -77,6 +77,19 @@ class Consumer:
 
     async def cancel(self) -> None:
         """Take no more deliveries, let the running handlers end, and return."""
+        await self._take_no_more()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self.detach()
+
+    async def die(self) -> None:
+        """End soon: running handlers are cancelled, and what they held is given back."""
+        await self._take_no_more()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self.detach()
+
+    async def _take_no_more(self) -> None:
         self._closing.set()
         self._ended(self)
         if self._at is not None:
@@ -85,17 +98,6 @@ class Consumer:
             with suppress(OmegaError):
                 async with amqp_faults("cancelling a consumer"):
                     await lane.channel.basic_cancel(tag)
-        await asyncio.gather(*self._running, return_exceptions=True)
-        await self.detach()
-
-    async def die(self) -> None:
-        """End at once: running handlers are cancelled, and what they held is given back."""
-        self._closing.set()
-        self._ended(self)
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        await self.detach()
 
     def _on_delivery(self, lane: Lane, delivery: Delivery) -> None:
         task = asyncio.get_running_loop().create_task(self._do(lane, delivery), context=Context())

@@ -19,6 +19,7 @@ from omegakit.bus.wire import Answer, Limits, bus_down, call_context, context_he
 _ADMIN_SECONDS = 15.0
 _CONFIRM_SECONDS = 30.0
 _HEARTBEAT_SECONDS = 10
+_TURN = 50  # doorbells that are published before others get the event loop: about a millisecond
 
 
 @asynccontextmanager
@@ -139,9 +140,11 @@ class Link:
             await self.declare_label(label)
         headers = context_headers(call_context(""))
         confirms: list[asyncio.Future[None]] = []
-        for label, body in bells:
+        for number, (label, body) in enumerate(bells):
             if self._outbox.full:
                 await self._outbox.room()
+            if number % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
             self._check_live()
             confirms.append(asyncio.get_running_loop().create_future())
             self._doorbells.publish_confirmed(
