@@ -1,0 +1,122 @@
+"""Frames as Parquet parts: encoded a few ahead in threads, so that one uploads while the next is made.
+
+Codec, part size and dictionaries are measured choices; see the decision record on frame parts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from omegaproto.errors import BadFrame, BlobCorrupted
+
+from omegakinds.base import EncodedPart
+from omegakinds.tables import Plan
+
+CODEC = "zstd"
+LEVEL = 1
+PART_BYTES = 32 * 1024 * 1024
+"""Arrow bytes that a part holds at most, as far as its first rows tell."""
+PART_ROWS = 500_000
+GROUP_ROWS = 125_000
+"""Rows of a row group: what a filter can skip inside a part."""
+_MAX_THREADS = 4
+_SAMPLE_ROWS = 4096
+_DICTIONARY_SHARE = 0.5
+
+
+def encode_parts(plan: Plan, *, part_rows: int | None = None, threads: int | None = None) -> Iterator[EncodedPart]:
+    """Encode the plan's rows as Parquet parts in order, at least one (of no rows, for the schema).
+
+    At most `threads` + 1 encoded parts exist at a time. `part_rows` overrides the measured size of a part.
+    """
+    workers = threads or min(_MAX_THREADS, os.cpu_count() or 1)
+    rows = part_rows or _rows_per_part(plan, workers)
+    dictionaries = _dictionary_columns(plan)
+    bounds = [(start, min(start + rows, plan.rows)) for start in range(0, plan.rows, rows)] or [(0, 0)]
+    if len(bounds) == 1:
+        yield _encode(plan, *bounds[0], dictionaries)
+        return
+    pending: deque[Future[EncodedPart]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="omega-parts") as pool:
+        try:
+            for start, stop in bounds:
+                pending.append(pool.submit(_encode, plan, start, stop, dictionaries))
+                if len(pending) > workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def decode_parts(parts: Iterable[bytes]) -> pa.Table:
+    """Give the rows of the parts, in order.
+
+    Raises:
+        BlobCorrupted: a part is not Parquet.
+        BadFrame: there is no part, or the parts' columns differ.
+    """
+    tables = [_decode(part) for part in parts]
+    if not tables:
+        raise BadFrame("A frame has at least one part; this one has none.", action="Store the frame again.")
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise BadFrame(f"The parts of the frame differ in their columns: {error}.", action="Store it again.") from error
+
+
+def _encode(plan: Plan, start: int, stop: int, dictionaries: list[str]) -> EncodedPart:
+    out = pa.BufferOutputStream()
+    pq.write_table(
+        plan.table(start, stop),
+        out,
+        row_group_size=GROUP_ROWS,
+        compression=CODEC,
+        compression_level=LEVEL,
+        use_dictionary=dictionaries,
+        write_statistics=True,
+    )
+    return EncodedPart(out.getvalue().to_pybytes(), stop - start)
+
+
+def _decode(part: bytes) -> pa.Table:
+    try:
+        return pq.read_table(pa.BufferReader(part))
+    except (pa.ArrowException, OSError) as error:
+        raise BlobCorrupted(f"A part of the frame is not Parquet: {error}.", action="Store the frame again.") from error
+
+
+def _rows_per_part(plan: Plan, workers: int) -> int:
+    """Give the rows of a part: within the limits, and so that the threads share the parts evenly."""
+    if not plan.rows:
+        return 1
+    sample = min(plan.rows, _SAMPLE_ROWS)
+    row_bytes = max(1, int(plan.table(0, sample).nbytes) // sample)
+    most = max(GROUP_ROWS, min(PART_ROWS, PART_BYTES // row_bytes))
+    parts = -(-plan.rows // most)
+    if parts > 1:
+        parts = -(-parts // workers) * workers
+    return -(-plan.rows // parts)
+
+
+def _dictionary_columns(plan: Plan) -> list[str]:
+    """Name the columns of text that repeat themselves: a dictionary makes those smaller and faster to write."""
+    return [column.name for column in plan.columns if _is_repetitive(column.slice(0, 0).type, plan, column.name)]
+
+
+def _is_repetitive(stored: pa.DataType, plan: Plan, name: str) -> bool:
+    if pa.types.is_dictionary(stored):
+        return True
+    if not (pa.types.is_string(stored) or pa.types.is_large_string(stored)):
+        return False
+    column = next(column for column in plan.columns if column.name == name)
+    middle = max(0, (plan.rows - _SAMPLE_ROWS) // 2)
+    sample = column.slice(middle, min(plan.rows, middle + _SAMPLE_ROWS))
+    return bool(pc.count_distinct(sample).as_py() <= len(sample) * _DICTIONARY_SHARE)
