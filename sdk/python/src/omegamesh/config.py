@@ -14,6 +14,13 @@ from typing import Any
 CONFIG_FILE = Path("~/.omegaml/config.yml")
 DEFAULT_BUCKET = "omegaml"
 """How the default bucket is stored; users write ``default`` or None."""
+_NAMES = {
+    "url": "OMEGA_URL",
+    "userid": "OMEGA_USERID",
+    "apikey": "OMEGA_APIKEY",
+    "token": "OMEGA_TOKEN",
+    "bucket": "OMEGA_BUCKET",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +59,9 @@ def load_config(environment: Mapping[str, str] | None = None, file: Path | None 
     """
     environment = os.environ if environment is None else environment
     kept = _read_file(file or Path(environment.get("OMEGA_CONFIG_FILE", "") or CONFIG_FILE).expanduser())
-    names = {"url": "OMEGA_URL", "userid": "OMEGA_USERID", "apikey": "OMEGA_APIKEY", "token": "OMEGA_TOKEN"}
-    values = {key: given.get(key) or environment.get(name) or kept.get(name) for key, name in names.items()}
-    bucket = given.get("bucket") or environment.get("OMEGA_BUCKET") or kept.get("OMEGA_BUCKET")
-    config = Config(**values, bucket=stored_bucket(bucket))
+    values = {key: given.get(key) or environment.get(name) or kept.get(name) or None for key, name in _NAMES.items()}
+    found = {key: None if value is None else str(value) for key, value in values.items()}
+    config = Config(found["url"], found["userid"], found["apikey"], found["token"], stored_bucket(found["bucket"]))
     if config.url is not None and config.token is None and not (config.userid and config.apikey):
         raise ValueError(
             f"OMEGA_URL is {config.url}, but OMEGA_USERID and OMEGA_APIKEY are not both set. "
@@ -65,19 +71,21 @@ def load_config(environment: Mapping[str, str] | None = None, file: Path | None 
 
 
 def save_config(config: Config, file: Path | None = None) -> Path:
-    """Write the configuration for the next time, readable by its owner only; gives the file's path."""
+    """Write the configuration for the next time, readable by its owner only; gives the file's path.
+
+    What else the file says stays; an older login in it does not.
+    """
     import yaml
 
     path = (file or CONFIG_FILE).expanduser()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    values = {
-        "OMEGA_URL": config.url,
-        "OMEGA_USERID": config.userid,
-        "OMEGA_APIKEY": config.apikey,
-        "OMEGA_BUCKET": shown_bucket(config.bucket),
-    }
-    text = yaml.safe_dump(_read_file(path) | {key: value for key, value in values.items() if value is not None})
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as opened:
+    values = {name: getattr(config, key) for key, name in _NAMES.items()}
+    values["OMEGA_BUCKET"] = shown_bucket(config.bucket)
+    others = {key: value for key, value in _read_file(path).items() if key not in values}
+    text = yaml.safe_dump(others | {key: value for key, value in values.items() if value is not None})
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as opened:
+        os.fchmod(opened.fileno(), 0o600)
+        opened.truncate()
         opened.write(text)
     return path
 
@@ -87,7 +95,10 @@ def _read_file(path: Path) -> dict[str, Any]:
         return {}
     import yaml
 
-    found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError:
+        found = None
     if not isinstance(found, dict):
         raise ValueError(f"{path} is not a mapping of OMEGA_… names to values. Correct it, or remove it.")  # noqa: TRY004
-    return {str(key): value for key, value in found.items() if str(key).startswith("OMEGA_")}
+    return found

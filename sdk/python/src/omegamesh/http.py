@@ -140,6 +140,10 @@ def _encoded(body: Any) -> tuple[bytes | None, dict[str, str]]:
     return to_json(body, bytes_mode="base64"), {"Content-Type": "application/json"}
 
 
+_CODES = {401: "unauthenticated", 429: "overloaded", 502: "unavailable", 503: "unavailable", 504: "unavailable"}
+"""What a status means when it does not come from a mesh, but from a proxy before it."""
+
+
 def _raise_for(response: httpx2.Response) -> None:
     if not response.is_error:
         return
@@ -147,7 +151,7 @@ def _raise_for(response: httpx2.Response) -> None:
         info = ErrorInfo.model_validate(response.json()["error"])
     except (ValueError, KeyError, TypeError):
         info = ErrorInfo(
-            code="internal",
+            code=_CODES.get(response.status_code, "internal"),
             status=response.status_code,
             message=f"{response.request.method} {response.url.path} was answered with status {response.status_code}.",
             action="See the gateway's log.",
@@ -158,6 +162,8 @@ def _raise_for(response: httpx2.Response) -> None:
 def _translated(once: Callable[[], T]) -> T:
     try:
         return once()
+    except (httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+        raise _unreachable(error) from error
     except httpx2.TimeoutException as error:
         raise CallTimeout("The mesh did not answer in time.", action="Try again, or wait longer.") from error
     except httpx2.TransportError as error:
@@ -177,6 +183,6 @@ def _persistently(once: Callable[[], T]) -> T:
 
 def _unreachable(error: Exception) -> OmegaError:
     return Unavailable(
-        f"The mesh cannot be reached: {error}.",
+        f"The mesh cannot be reached: {error or type(error).__name__}.",
         action="Check OMEGA_URL and that the mesh runs (om up, or your platform team).",
     )
