@@ -15,6 +15,8 @@ class PythonData:
 
     name = "python.data"
     stores = frozenset({Store.datasets})
+    collects = True
+    """Each put adds one object to those that are there; a get gives the list of them."""
 
     def supports(self, obj: object, name: str, **options: Any) -> bool:
         """Say whether `obj` is a plain container or value; what it holds is looked at when it is stored."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from omegamesh.config import Config, load_config, shown_bucket
 
 if TYPE_CHECKING:
+    from omegakinds.registry import KindRegistry
+
     from omegamesh.http import MeshClient
     from omegamesh.runtime.runtime import Runtime
     from omegamesh.stores.datasets import Datasets
@@ -50,18 +52,25 @@ class Omega:
         return shown_bucket(self._config.bucket)
 
     @cached_property
+    def kinds(self) -> KindRegistry:
+        """Give the kinds of objects that can be stored; ``om.kinds.register(kind)`` adds one for this process."""
+        from omegakinds.registry import KindRegistry
+
+        return KindRegistry()
+
+    @cached_property
     def datasets(self) -> Datasets:
         """Give the store of frames, series, arrays, Python data and files."""
         from omegamesh.stores.datasets import Datasets
 
-        return Datasets(self.client)
+        return Datasets(self.client, self.kinds)
 
     @cached_property
     def models(self) -> Models:
         """Give the store of models."""
         from omegamesh.stores.models import Models
 
-        return Models(self.client)
+        return Models(self.client, self.kinds)
 
     @cached_property
     def runtime(self) -> Runtime:
@@ -102,5 +111,4 @@ def setup(
 
     Raises ValueError when a URL is configured without a way to log in.
     """
-    given = {"url": api_url, "userid": userid, "apikey": apikey, "token": token, "bucket": bucket}
-    return Omega(load_config(file=config_file, **given))
+    return Omega(load_config(file=config_file, url=api_url, userid=userid, apikey=apikey, token=token, bucket=bucket))

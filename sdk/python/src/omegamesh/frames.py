@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from omegakinds import frames as codec
 from omegaproto.frames import FrameManifest, FrameQuery
+from omegaproto.names import ColumnItem, Columns
 from omegaproto.objects import Metadata
 
 from omegamesh.http import MeshClient
 from omegamesh.transfer import HttpBlobs
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from omegakinds.base import FrameKind
 
 _PARALLEL_PARTS = 4
@@ -25,33 +26,74 @@ class FrameReader:
     def __init__(self, client: MeshClient, kind: FrameKind, metadata: Metadata) -> None:
         self._client = client
         self._kind = kind
-        self._meta = metadata.revision.kind_meta
-        self._frame_id = self._meta["frame"]["frame_id"]
+        self._revision = metadata.revision
+        self._blobs = HttpBlobs(client)
+        self._frame_id = metadata.revision.kind_meta["frame"]["frame_id"]
 
     def read(self, query: FrameQuery) -> Any:
         """Give the rows and columns that `query` chooses, as one pandas object."""
-        table = self._whole() if query == FrameQuery() else self._selected(query)
-        return self._kind.load_table(table, self._meta)
+        return self._pandas(self._whole() if query == FrameQuery() else self._selected(query))
 
     def chunks(self, query: FrameQuery, size: int) -> Iterator[Any]:
         """Give them as pandas objects of `size` rows, one after the other; only one is held at a time."""
         start = 0
         while True:
-            piece = query.model_copy(update={"start": start, "stop": start + size})
-            table = self._selected(piece)
+            table = self._selected(query.model_copy(update={"start": start, "stop": start + size}))
             if table.num_rows == 0:
                 return
-            yield self._kind.load_table(table, self._meta)
+            yield self._pandas(table)
             start += size
 
-    def _whole(self) -> Any:
-        manifest = FrameManifest.model_validate(self._client.call("GET", f"/api/v1/frames/{self._frame_id}"))
-        blobs = HttpBlobs(self._client)
-        with ThreadPoolExecutor(_PARALLEL_PARTS) as pool:
-            tables = list(pool.map(lambda part: codec.decode_part(blobs.read(part.blob)), manifest.parts))
-        return codec.concat(tables, manifest.arrow_schema)
+    def _pandas(self, table: pa.Table) -> Any:
+        return self._kind.from_table(table, self._revision, self._blobs)
 
-    def _selected(self, query: FrameQuery) -> Any:
+    def _whole(self) -> pa.Table:
+        """Fetch the parts side by side and decode each as it comes."""
+        manifest = FrameManifest.model_validate(self._client.call("GET", f"/api/v1/frames/{self._frame_id}"))
+        with ThreadPoolExecutor(_PARALLEL_PARTS) as pool:
+            return self._kind.decode_parts(pool.map(lambda part: self._blobs.read(part.blob), manifest.parts))
+
+    def _selected(self, query: FrameQuery) -> pa.Table:
+        """Have blobstore choose rows and columns; the columns of the index come along."""
+        import pyarrow as pa
+
         path = f"/api/v1/frames/{self._frame_id}/rows"
-        with self._client.stream("POST", path, body=query) as response:
-            return codec.read_stream(response.iter_bytes())
+        with self._client.stream("POST", path, body=self._with_index(query)) as response:
+            reader = pa.ipc.open_stream(pa.PythonFile(_Readable(response.iter_bytes()), mode="r"))
+            return reader.read_all()
+
+    def _with_index(self, query: FrameQuery) -> FrameQuery:
+        columns = query.columns
+        if columns is None or columns.exclude:
+            return query
+        index = self._kind.index_columns(self._revision, self._blobs)
+        items = (*columns.items, *(ColumnItem(start=name) for name in index))
+        return query.model_copy(update={"columns": Columns(items=items)})
+
+
+class _Readable:
+    """The chunks of a stream as a file that Arrow can read from."""
+
+    closed = False
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._held = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """Give `size` bytes, fewer only at the end."""
+        parts, count = [self._held], len(self._held)
+        while size < 0 or count < size:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            parts.append(chunk)
+            count += len(chunk)
+        held = b"".join(parts)
+        cut = count if size < 0 else min(size, count)
+        self._held = held[cut:]
+        return held[:cut]
+
+    def close(self) -> None:
+        """Be closed."""
+        self.closed = True

@@ -40,20 +40,20 @@ def _run_model(om: Omega, spec: TaskSpec, verb: str, task_id: str | None) -> Any
     metadata, kind, model = om.models.load(spec.target)
     params = {name: value for name, value in spec.params.items() if name not in {FORMAT, RESULT_NAME}}
     inputs = {name: resolve_input(om, value) for name, value in spec.inputs.items()}
-    result, changed = kind.run(verb, model, inputs.get("X"), inputs.get("Y"), **params)
-    if changed:
+    outcome = kind.run(verb, model, inputs.get("X"), inputs.get("Y"), **params)
+    if outcome.model_changed:
         key = None if task_id is None else f"task-{task_id}"
         return repr(om.models.put(model, reference.path, kind=metadata.kind, idempotency_key=key))
     if name := spec.params.get(RESULT_NAME):
         key = None if task_id is None else f"task-{task_id}-result"
-        return repr(om.datasets.put(result, str(name), append=False, idempotency_key=key))
-    return result
+        return repr(om.datasets.put(outcome.result, str(name), append=False, idempotency_key=key))
+    return outcome.result
 
 
 def resolve_input(om: Omega, value: str | Payload) -> Any:
     """Give the data that an input stands for: the dataset it names, or the value it carries. Raises ObjectNotFound."""
     if isinstance(value, Payload):
-        return decode_value(value, om.blobs)
+        return decode_value(value, om.blobs, om.kinds)
     found = om.datasets.get(value)
     if found is None:
         raise ObjectNotFound(

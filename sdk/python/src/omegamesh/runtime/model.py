@@ -108,4 +108,4 @@ class ModelProxy:
             raise BadInput(f"{name} is a {type(value).__name__}.", action="Give a dataset's name, or data.")
         from omegakinds.wire import encode_value
 
-        return encode_value(value, self._om.blobs)
+        return encode_value(value, self._om.blobs, self._om.kinds)

@@ -22,7 +22,7 @@ class Runtime:
 
     def __init__(self, om: Omega) -> None:
         self._om = om
-        self._api = TaskApi(om.client)
+        self._api = TaskApi(om.client, om.kinds)
         self._always: str | None = None
         self._local = False
         self._next = threading.local()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from omegakinds.registry import KindRegistry
 from omegakinds.wire import decode_value
 from omegaproto.ids import new_id
 from omegaproto.tasks import Payload, Task, TaskList
@@ -16,8 +17,9 @@ from omegamesh.transfer import HttpBlobs
 class TaskApi:
     """Tasks of one bucket."""
 
-    def __init__(self, client: MeshClient) -> None:
+    def __init__(self, client: MeshClient, kinds: KindRegistry) -> None:
         self._client = client
+        self._kinds = kinds
 
     def submit(self, **spec: Any) -> Promise:
         """Submit one task; the fields are those of TaskSpec. Returns when the task is durable.
@@ -48,4 +50,6 @@ class TaskApi:
 
     def decode(self, result: Payload | None) -> Any:
         """Give the value of a result."""
-        return None if result is None else decode_value(result, HttpBlobs(self._client))
+        if result is None:
+            return None
+        return decode_value(result, HttpBlobs(self._client), self._kinds, trusted=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +18,7 @@ from omegamesh.transfer import HttpBlobs
 
 if TYPE_CHECKING:
     from omegakinds.base import Dumped, Kind
+    from omegakinds.registry import KindRegistry
 
 _CONFLICT_TRIES = 20
 
@@ -27,8 +29,9 @@ class ObjectStore:
     store: ClassVar[Store]
     DoesNotExist = ObjectNotFound
 
-    def __init__(self, client: MeshClient) -> None:
+    def __init__(self, client: MeshClient, kinds: KindRegistry) -> None:
         self._client = client
+        self._kinds = kinds
         self._blobs = HttpBlobs(client)
 
     def __repr__(self) -> str:
@@ -67,13 +70,13 @@ class ObjectStore:
         """
         return self._find(parse_name(name), version)
 
-    def revisions(self, name: str, raw: bool = False) -> list[Any]:
+    def revisions(self, name: str, raw: bool = False) -> builtins.list[Any]:
         """Give an object's revisions, oldest first: ``name@tag`` or ``name@id``; Revision objects when `raw`.
 
         Raises ObjectNotFound.
         """
         path = parse_name(name).path
-        found: list[Revision] = []
+        found: builtins.list[Revision] = []
         after: int | None = 0
         while after is not None:
             answer = self._client.call("GET", f"/api/v1/revisions/{self.store}/{quoted(path)}", params={"after": after})
@@ -142,7 +145,8 @@ class ObjectStore:
             "expires_at": expires_at,
         }
         if dumped.parts is not None:
-            return self._put(name, body | {"parts": [part.id for part in dumped.parts], "append": append})
+            parts = [part.id for part in dumped.parts]
+            return self._put(name, body | {"blobs": dumped.blobs, "parts": parts, "append": append})
         if not append:
             return self._put(name, body | {"blobs": dumped.blobs})
         return self._put_appended(name, body, dumped.blobs)
@@ -164,7 +168,7 @@ class ObjectStore:
         raise RevisionConflict(f"Too many writers append to {name!r}.", action="Try again.")
 
     def _load(self, kind: Kind, metadata: Metadata, **options: Any) -> Any:
-        return kind.load(metadata.revision.kind_meta, metadata.revision.blobs, self._blobs, **options)
+        return kind.load(metadata.revision, self._blobs, **options)
 
 
 def _pages(client: MeshClient, store: Store, options: dict[str, Any]) -> Iterator[Metadata]:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from omegakinds import registry
+from omegakinds.base import FrameKind, Kind
 from omegaproto.errors import BadName, UnknownKind
 from omegaproto.frames import FrameQuery
 from omegaproto.names import NameRef, parse_name
@@ -43,11 +43,11 @@ class Datasets(ObjectStore):
             BadFrame: a frame cannot be stored as columns, or does not match the one that it is added to.
         """
         reference = _plain(name)
-        chosen = registry().for_object(obj, reference, self.store, kind=kind, **options)
-        if chosen.is_frame and len(obj) == 0:
+        chosen = self._kinds.for_object(obj, reference, self.store, kind=kind, **options)
+        if isinstance(chosen, FrameKind) and len(obj) == 0:
             warnings.warn(f"{name!r} was not stored: the frame is empty.", stacklevel=2)
             return None
-        appends = chosen.appends and not replace and append is not False
+        appends = _adds_up(chosen) and not replace and append is not False
         if appends and append is None and self._find(NameRef(path=reference)) is not None:
             warnings.warn(f"{name!r} exists and was appended to; say append=True or append=False.", stacklevel=2)
         dumped = chosen.dump(obj, self._blobs, **options)
@@ -84,13 +84,19 @@ class Datasets(ObjectStore):
         metadata = self._find(reference, version)
         if metadata is None:
             return None
-        kind = registry().by_name(metadata.kind)
-        if not kind.is_frame:
+        kind = self._kinds.by_name(metadata.kind)
+        if not isinstance(kind, FrameKind):
             self._refuse_columns(reference, metadata)
-            return self._load(kind, metadata, **options, **(filter or {}))
+            return self._load_all(kind, metadata, **options, **(filter or {}))
         reader = FrameReader(self._client, kind, metadata)
         query = FrameQuery(columns=_columns(reference, columns), where=_where({**(filter or {}), **options}))
         return reader.chunks(query, chunksize) if chunksize else reader.read(query)
+
+    def _load_all(self, kind: Kind, metadata: Metadata, **options: Any) -> Any:
+        if not getattr(kind, "collects", False):
+            return self._load(kind, metadata, **options)
+        each = (metadata.revision.model_copy(update={"blobs": (blob,)}) for blob in metadata.revision.blobs)
+        return [kind.load(revision, self._blobs, **options) for revision in each]
 
     @staticmethod
     def _refuse_columns(reference: NameRef, metadata: Metadata) -> None:
@@ -105,11 +111,15 @@ class Datasets(ObjectStore):
         metadata = self._find(parse_name(name))
         if metadata is None:
             raise self.DoesNotExist(f"There is no dataset {name!r}.", action="Look with om.datasets.list().")
-        kind = registry().by_name(metadata.kind)
-        if not kind.is_frame:
+        kind = self._kinds.by_name(metadata.kind)
+        if not isinstance(kind, FrameKind):
             raise UnknownKind(f"{name!r} is {metadata.kind}, not a frame.", action="Use om.datasets.get().")
         query = FrameQuery(columns=parse_name(name).columns)
         return FrameReader(self._client, kind, metadata).chunks(query, size)
+
+
+def _adds_up(kind: Kind) -> bool:
+    return isinstance(kind, FrameKind) or bool(getattr(kind, "collects", False))
 
 
 def _plain(name: str) -> str:

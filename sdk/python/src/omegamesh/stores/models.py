@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from omegakinds import registry
+from omegakinds.base import ModelKind
 from omegaproto.errors import BadName, ObjectNotFound, UnknownAction
 from omegaproto.names import NameRef, parse_name
 from omegaproto.objects import Metadata, Store
 
 from omegamesh.stores.base import ObjectStore
-
-if TYPE_CHECKING:
-    from omegakinds.base import ModelKind
 
 
 class Models(ObjectStore):
@@ -38,7 +35,7 @@ class Models(ObjectStore):
         reference = parse_name(name)
         if reference.columns is not None or reference.op is not None or reference.back:
             raise BadName(f"{name!r} is not the name of a model to store.", action=f"Use {reference.path!r}.")
-        chosen = registry().for_object(obj, reference.path, self.store, kind=kind, **options)
+        chosen = self._kinds.for_object(obj, reference.path, self.store, kind=kind, **options)
         tags = tuple(filter(None, (tag, reference.version)))
         return self._commit(
             reference.path,
@@ -59,15 +56,15 @@ class Models(ObjectStore):
         metadata = self._find(_with_old_tag(name), tag or version)
         if metadata is None:
             return None
-        return self._load(registry().by_name(metadata.kind), metadata, trusted=True, **options)
+        return self._load(self._kinds.by_name(metadata.kind), metadata, trusted=True, **options)
 
     def load(self, name: str) -> tuple[Metadata, ModelKind, Any]:
         """Give a model with its metadata and kind. Raises ObjectNotFound, UnknownAction when its kind has no verbs."""
         metadata = self._find(_with_old_tag(name))
         if metadata is None:
             raise ObjectNotFound(f"There is no model {name!r}.", action="Look with om.models.list().", name=name)
-        kind = registry().by_name(metadata.kind)
-        if not kind.is_model:
+        kind = self._kinds.by_name(metadata.kind)
+        if not isinstance(kind, ModelKind):
             raise UnknownAction(f"{name!r} is {metadata.kind}, which cannot be run.", action="Name a model.")
         return metadata, kind, self._load(kind, metadata, trusted=True)
 
