@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaproto.errors import Unavailable
@@ -38,19 +39,24 @@ class MeshProcesses:
         labels: str = "cpu",
         slots: int = 2,
         log_level: str = "info",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
+        """Prepare; `settings` are further environment variables of every service."""
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports = {name: free_port() for name in NAMES}
         self._apikey = f"omk_{secrets.token_hex(8)}_{secrets.token_urlsafe(32)}"
         secret, pepper = secrets.token_urlsafe(48), secrets.token_urlsafe(48)
+        common = self._common(amqp_url, mongo_url, log_level) | dict(settings or {})
         trusted = {"OMEGA_AUTH__SECRET": secret, "OMEGA_AUTH__PEPPER": pepper}
-        self._environments = {name: self._environment(name, amqp_url, mongo_url, log_level) | trusted for name in NAMES}
-        untrusted = self._environment("worker", amqp_url, mongo_url, log_level) | worker_environment(secret)
-        self._environments["worker"] = untrusted | {
+        untrusted = worker_environment(secret) | {
             "OMEGA_WORKER__GATEWAY_URL": self.url,
             "OMEGA_WORKER__LABELS": labels,
             "OMEGA_WORKER__SLOTS": str(slots),
+        }
+        self._environments = {
+            name: common | {"OMEGA_HTTP__PORT": str(port)} | (untrusted if name == "worker" else trusted)
+            for name, port in self._ports.items()
         }
 
     @property
@@ -63,13 +69,12 @@ class MeshProcesses:
         """Give where the mesh listens and how to log in as its administrator."""
         return Credentials(self.url, "admin", self._apikey)
 
-    def _environment(self, name: str, amqp_url: str, mongo_url: str, log_level: str) -> dict[str, str]:
+    def _common(self, amqp_url: str, mongo_url: str, log_level: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("OMEGA_")}
         return kept | {
             "OMEGA_BUS__URL": amqp_url,
             "OMEGA_DOCS__URL": mongo_url,
             "OMEGA_BLOBS__URL": mongo_url,
-            "OMEGA_HTTP__PORT": str(self._ports[name]),
             "OMEGA_LOG__LEVEL": log_level,
             "OMEGA_METADATA__ADMIN_APIKEY": self._apikey,
             "OMEGA_GATEWAY__BLOBSTORE_URL": f"http://127.0.0.1:{self._ports['blobstore']}",
@@ -83,7 +88,11 @@ class MeshProcesses:
         chosen = names or NAMES
         for name in chosen:
             self._spawn(name)
-        for name in chosen:
+        self.await_ready(*chosen)
+
+    def await_ready(self, *names: str) -> None:
+        """Return when the named services (all when none is named) are ready. Raises Unavailable after a minute."""
+        for name in names or NAMES:
             self._await_ready(name)
 
     def _spawn(self, name: str) -> None:
