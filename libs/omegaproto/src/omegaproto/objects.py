@@ -106,6 +106,10 @@ class NewRevision(ObjectKey):
 class CommitRevision(NewRevision, Request[Metadata], subject="metadata.commit_revision", operation="object.write"):
     """Make a new revision visible. Repeating it with the same idempotency key gives the first answer again."""
 
+    fingerprint: str | None = Field(default=None, max_length=128)
+    """What tells a repetition from another put under the same key. None: kind, kind_meta, blobs, attributes and tags do.
+    Given when a repetition's kind_meta differs, as that of a frame does, which is made anew each time."""
+
 
 class GetObject(ObjectKey, Request[Metadata], subject="metadata.get_object", operation="object.read"):
     """Give the object, as of the newest revision or of the one that `tag`, `revision_id` or `offset` selects.

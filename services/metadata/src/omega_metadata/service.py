@@ -86,7 +86,7 @@ class ObjectService:
             "created": self._clock.now(),
             "created_by": userid,
             "idempotency_key": request.idempotency_key,
-            "fingerprint": hashlib.sha256(content.encode()).hexdigest(),
+            "fingerprint": request.fingerprint or hashlib.sha256(content.encode()).hexdigest(),
         }
 
     async def _already_committed(self, doc: Doc, head: Doc) -> Metadata | None:

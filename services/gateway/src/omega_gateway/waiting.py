@@ -1,0 +1,93 @@
+"""Waiting for tasks without polling: a waiter is registered first, then the state is read, then an event wakes it.
+
+An event that was lost (the broker was away) costs time, never an answer: after a reconnection all waiters read again,
+and each reads again once in a while anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from omegakit.bus import Bus
+from omegaproto.tasks import TERMINAL, Task, TaskFinished
+
+from omega_gateway.limits import too_many
+from omega_gateway.settings import GatewayOptions
+
+Read = Callable[[], Awaitable[Sequence[Task]]]
+
+
+class TaskWaiters:
+    """The requests of this gateway that wait for tasks."""
+
+    def __init__(self, bus: Bus, options: GatewayOptions) -> None:
+        self._bus = bus
+        self._recheck = options.recheck_seconds
+        self._limit = options.max_waiters
+        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._count = 0
+        self._draining = False
+
+    @property
+    def count(self) -> int:
+        """Give how many requests wait now."""
+        return self._count
+
+    async def start(self) -> None:
+        """Listen for tasks that end."""
+        await self._bus.subscribe(TaskFinished, self._finished)
+        self._bus.on_reconnect(self.wake_all)
+
+    def drain(self) -> None:
+        """Let every waiter answer with what it has; later ones do not wait at all."""
+        self._draining = True
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Have every waiter read its tasks again."""
+        for events in self._waiters.values():
+            for event in events:
+                event.set()
+
+    async def _finished(self, event: TaskFinished) -> None:
+        for task_id in event.task_ids:
+            for waiter in self._waiters.get(task_id, ()):
+                waiter.set()
+
+    async def wait(self, task_ids: Sequence[str], seconds: float, read: Read) -> Sequence[Task]:
+        """Give what `read` gives, once at least one of the tasks has ended or `seconds` have passed.
+
+        Raises what `read` raises; Overloaded when too many requests wait.
+        """
+        if self._count >= self._limit:
+            raise too_many(self._count, "requests wait for tasks")
+        event, deadline = asyncio.Event(), time.monotonic() + seconds
+        self._register(task_ids, event)
+        try:
+            while True:
+                event.clear()
+                tasks = await read()
+                left = deadline - time.monotonic()
+                if left <= 0 or self._draining or any(task.state in TERMINAL for task in tasks):
+                    return tasks
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, self._recheck)):
+                        await event.wait()
+        finally:
+            self._unregister(task_ids, event)
+
+    def _register(self, task_ids: Sequence[str], event: asyncio.Event) -> None:
+        self._count += 1
+        for task_id in task_ids:
+            self._waiters.setdefault(task_id, set()).add(event)
+
+    def _unregister(self, task_ids: Sequence[str], event: asyncio.Event) -> None:
+        self._count -= 1
+        for task_id in set(task_ids):
+            events = self._waiters[task_id]
+            events.discard(event)
+            if not events:
+                del self._waiters[task_id]
