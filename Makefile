@@ -18,7 +18,7 @@ tools: ## install the real servers that the tests need: MongoDB into .tools, Rab
 	@scripts/tools
 
 run: venv ## start the embedded mesh and run the main job on real data
-	@$(BIN)/python -m omega_mesh.demo
+	@$(BIN)/python examples/main_job.py
 
 test: venv tools ## everything: lint, types, import contracts, all tests, 90 % branch coverage
 	@scripts/test

@@ -49,11 +49,8 @@ def test_two_thousand_tasks_survive_kill_9_of_everything(victim: Any, capsys: py
     def keep_putting() -> None:
         number = 0
         while not ended.is_set():
-            value = number
-            persistently(
-                lambda: om.datasets.put({"n": value}, f"p{value}", append=False, idempotency_key=f"p{value}"), stop
-            )
-            puts.append(value)
+            persistently(lambda n=number: put_number(om, n), stop)
+            puts.append(number)
             number += 1
             ended.wait(0.05)
 
@@ -83,6 +80,10 @@ def test_two_thousand_tasks_survive_kill_9_of_everything(victim: Any, capsys: py
     assert not twice
     assert not missing
     om.close()
+
+
+def put_number(om: Omega, number: int) -> None:
+    om.datasets.put({"n": number}, f"p{number}", append=False, idempotency_key=f"p{number}")
 
 
 def submit_batch(om: Omega, start: int, stop: float) -> list[str]:
