@@ -1,0 +1,1 @@
+"""What runs in a child process: user code, models, and nothing that the mesh must trust."""
