@@ -25,9 +25,22 @@ OPERATORS = (
 
 Scalar = bool | int | float | str | datetime | date | None
 
+ROW_COLUMN = "__omega_row__"
+"""The int64 column, last in an answer, with each row's position in the whole frame, counted from 0 over all parts.
+
+It is there whenever rows were filtered or sliced. With it a default index gets its labels back: the label of a row is
+``start + step * position``, where start and step are those of the frame's RangeIndex. Rows that were appended to a
+frame with a default index therefore go on counting. No column of a frame may have this name.
+"""
+
 
 class ColumnStats(Message):
-    """The least and greatest value of a column in a part (None: unknown) and its count of nulls (None: unknown)."""
+    """Bounds of a column's values in a part (None: unknown), and its count of nulls (None: unknown).
+
+    Bounds may be too wide (long text is cut), never too narrow. They are numbers, text, or for dates and timestamps ISO
+    text of one fixed width for each type (UTC, ending in ``Z``, where the column has a time zone), so that all of
+    them compare as the column does.
+    """
 
     min: JsonValue = None
     max: JsonValue = None
@@ -71,9 +84,14 @@ class Predicate(Message):
 
 
 class FrameQuery(Message):
-    """Which rows and columns of a frame to read. `where` holds (key, value) pairs such as ``("sales__gte", 100)``."""
+    """Which rows and columns of a frame to read. `where` holds (key, value) pairs such as ``("sales__gte", 100)``.
+
+    `start` and `stop` slice the rows that pass the filter: ``frame[mask].iloc[start:stop]``.
+    """
 
     columns: Columns | None = None
+    keep: tuple[str, ...] = Field(default=(), max_length=200)
+    """Columns to give beside the chosen ones (those of the index); a slice in `columns` does not count them."""
     where: tuple[tuple[str, JsonValue], ...] = Field(default=(), max_length=200)
     start: int | None = Field(default=None, ge=0)
     stop: int | None = Field(default=None, ge=0)
@@ -134,15 +152,30 @@ def _check_regex(key: str, value: str) -> None:
 
 
 def may_match(part: FramePart, predicate: Predicate) -> bool:
-    """Say whether some row of the part may satisfy the predicate; True when its statistics cannot tell."""
+    """Say whether some row of the part may satisfy the predicate; True when its statistics cannot tell.
+
+    The predicate's value is in the form of the statistics (see `ColumnStats`). Nulls satisfy `ne`, `nin` and
+    `isnull`, and `eq` and `in` where None is among the values.
+    """
     stats = part.stats.get(predicate.column)
     if stats is None:
         return True
     if predicate.op == "isnull":
         return _may_be_null(stats, part.rows, wanted=bool(predicate.value))
-    if stats.nulls is not None and stats.nulls == part.rows and predicate.op not in {"ne", "nin"}:
-        return predicate.value is None
+    if stats.nulls is not None and stats.nulls == part.rows:
+        return part.rows > 0 and _holds_for_null(predicate)
     return _overlaps(stats, predicate.op, predicate.value)
+
+
+def _holds_for_null(predicate: Predicate) -> bool:
+    values = predicate.value if isinstance(predicate.value, list) else [predicate.value]
+    match predicate.op:
+        case "eq" | "in":
+            return None in values
+        case "ne" | "nin":
+            return None not in values
+        case _:
+            return False
 
 
 def _may_be_null(stats: ColumnStats, rows: int, *, wanted: bool) -> bool:
@@ -169,6 +202,10 @@ def _overlaps(stats: ColumnStats, op: str, value: Any) -> bool:
                 return low is None or high is None or _less(low, value)
             case "lte":
                 return not _less(value, low)
+            case "ne" | "nin":
+                values = value if op == "nin" else [value]
+                only_value = stats.nulls == 0 and low is not None and low == high
+                return not (only_value and any(type(low) is type(item) and low == item for item in values))
             case _:
                 return True
     except TypeError:
