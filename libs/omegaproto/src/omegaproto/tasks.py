@@ -139,10 +139,11 @@ class CancelTask(Request[Task], subject="scheduler.cancel_task", operation="task
 
 
 class TaskFinished(Event, subject="scheduler.task_finished"):
-    """Tasks reached a terminal state."""
+    """Tasks reached a terminal state. `tasks` holds those of them that are small, so that nobody need ask for them."""
 
     bucket: str
     task_ids: tuple[str, ...]
+    tasks: tuple[Task, ...] = ()
 
 
 # Between worker and scheduler.

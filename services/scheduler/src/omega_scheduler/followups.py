@@ -14,9 +14,13 @@ from omegaproto.tasks import TaskFinished, TaskState
 
 from omega_scheduler.counts import TaskCounts
 from omega_scheduler.outbox import Outbox
+from omega_scheduler.records import shown_bytes, task_of
 
 _BATCH = 1000
-_LIMIT = 100_000
+_MOST_BELLS, _MOST_EVENTS = 100_000, 10_000
+_EVENTS_AT_ONCE = 100
+_SMALL_BYTES = 1500
+"""A finished task up to this size travels in the event: a hundred of them fit into one message."""
 
 
 class Followups:
@@ -26,8 +30,10 @@ class Followups:
         self._kit = kit
         self._counts = counts
         self._log = kit.log
-        self._bells = Outbox("doorbells", self._kit.bus.ring, self._log, batch=_BATCH, limit=_LIMIT)
-        self._finished: Outbox[tuple[str, str]] = Outbox("events", self._publish, self._log, batch=_BATCH, limit=_LIMIT)
+        self._bells = Outbox("doorbells", self._kit.bus.ring, self._log, batch=_BATCH, limit=_MOST_BELLS)
+        self._finished: Outbox[Doc] = Outbox(
+            "events", self._publish, self._log, batch=_EVENTS_AT_ONCE, limit=_MOST_EVENTS
+        )
         self._wake_by: Callable[[datetime], None] = lambda _due: None
         self._ended = kit.metrics.counter("omega_tasks_finished", "Tasks that ended.", ("state", "label"))
         self._seconds = kit.metrics.histogram("omega_task_seconds", "From the claim to the end.", ("label",))
@@ -49,7 +55,7 @@ class Followups:
                 self._wake_by(doc["due_at"])
             elif then is Then.announce:
                 self._note_end(doc, after)
-                finished.append((doc["bucket"], doc["_id"]))
+                finished.append(doc)
         if bells:
             self._bells.put(bells)
         if finished:
@@ -78,12 +84,14 @@ class Followups:
         else:
             self._log.info(f"task {state.value}", task_id=doc["_id"], attempt=doc["attempt"], lost=doc["lost"])
 
-    async def _publish(self, finished: list[tuple[str, str]]) -> None:
-        by_bucket: dict[str, list[str]] = {}
-        for bucket, task_id in finished:
-            by_bucket.setdefault(bucket, []).append(task_id)
-        for bucket, task_ids in by_bucket.items():
-            await self._kit.bus.publish(TaskFinished(bucket=bucket, task_ids=tuple(task_ids)))
+    async def _publish(self, finished: list[Doc]) -> None:
+        by_bucket: dict[str, list[Doc]] = {}
+        for doc in finished:
+            by_bucket.setdefault(doc["bucket"], []).append(doc)
+        for bucket, docs in by_bucket.items():
+            small = tuple(task_of(doc) for doc in docs if shown_bytes(doc) <= _SMALL_BYTES)
+            ids = tuple(doc["_id"] for doc in docs)
+            await self._kit.bus.publish(TaskFinished.model_construct(bucket=bucket, task_ids=ids, tasks=small))
 
     def check_bus(self) -> None:
         """Return when the broker is there. Raises Unavailable."""
