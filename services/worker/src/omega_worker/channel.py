@@ -7,6 +7,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 from omegaproto.messages import Message
 
@@ -27,8 +28,7 @@ class SupervisorEnd(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport to send on."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type; a stream socket gives no other
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # a stream socket gives no other
 
     def data_received(self, data: bytes) -> None:
         """Hand on what is complete; hang up on a child that sends what is no message."""

@@ -5,20 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from typing import Annotated, Any
 
 from omegakit.settings import Group, ServiceSettings
 from omegaproto.tasks import DEFAULT_LABEL
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import Field, field_validator
 
-Label = Annotated[str, StringConstraints(min_length=1, max_length=63)]
-
-
-def split_labels(given: Any) -> Any:
-    """Give labels out of comma-separated text; what is no text is left to the field's own check."""
-    if not isinstance(given, str):
-        return given
-    return tuple(filter(None, (part.strip() for part in given.split(","))))
+MOST_LABELS = 64
+MOST_LABEL_LENGTH = 63
 
 
 def default_name() -> str:
@@ -34,13 +27,9 @@ class WorkerOptions(Group):
         description="The gateway's address as children reach it, `http://host:port` or `unix:///path`.",
     )
     # The union lets the environment carry either form: settings decode JSON and leave other text to the validator.
-    labels: Annotated[tuple[Label, ...] | str, BeforeValidator(split_labels), Field(union_mode="left_to_right")] = (
-        Field(
-            default=(DEFAULT_LABEL,),
-            min_length=1,
-            max_length=64,
-            description='Labels whose tasks this worker takes: `cpu,gpu`, or JSON `["cpu", "gpu"]`.',
-        )
+    labels: tuple[str, ...] | str = Field(
+        default=(DEFAULT_LABEL,),
+        description='Labels whose tasks this worker takes: `cpu,gpu`, or JSON `["cpu", "gpu"]`.',
     )
     slots: int = Field(default=2, ge=1, le=1024, description="How many tasks run at once, each in a child process.")
     name: str = Field(
@@ -83,6 +72,15 @@ class WorkerOptions(Group):
     output_kib: int = Field(
         default=64, ge=0, description="How much of a task's printed output is logged, in KiB; the rest is counted."
     )
+
+    @field_validator("labels", mode="after")
+    @classmethod
+    def _split(cls, given: tuple[str, ...] | str) -> tuple[str, ...]:
+        parts = given.split(",") if isinstance(given, str) else given
+        labels = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+        if not labels or len(labels) > MOST_LABELS or any(len(label) > MOST_LABEL_LENGTH for label in labels):
+            raise ValueError(f"Give 1 to {MOST_LABELS} labels of 1 to {MOST_LABEL_LENGTH} characters, such as cpu,gpu.")
+        return labels
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -47,6 +47,9 @@ class Supervisor:
     async def drain(self) -> None:
         """Take no more; let what runs go on for `drain_seconds`, then hand it back; return when all is recorded."""
         await self._claimer.close()
+        for attempt in self._leases:
+            if attempt.begun is None:
+                attempt.stop(Stop.released)
         if self._running:
             await asyncio.wait(self._running, timeout=self._options.drain_seconds)
         for attempt in self._leases:

@@ -21,12 +21,12 @@ def main() -> None:
     channel = ChildEnd(sock)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # it is a text stream on the pipe
 
-    from omega_worker.child.loop import work
+    from omega_worker.child.loop import tell, work
     from omega_worker.child.roles import make_runner
 
     runner = make_runner(options)
-    channel.send(Ready(seconds=time.perf_counter() - begin))
-    work(channel, runner)
+    if tell(channel, Ready(seconds=time.perf_counter() - begin)):
+        work(channel, runner)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,17 @@ def work(channel: ChildEnd, runner: Runner) -> None:
     while (message := inbox.get()) is not None:
         answer = runner.run(message)
         flush_output()
-        channel.send(answer)
+        if not tell(channel, answer):
+            return
+
+
+def tell(channel: ChildEnd, message: Message) -> bool:
+    """Send a message; False when the supervisor is gone."""
+    try:
+        channel.send(message)
+    except OSError:
+        return False
+    return True
 
 
 def _listen(channel: ChildEnd, runner: Runner, inbox: SimpleQueue[Message | None]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from omegakinds.registry import KindRegistry
 from omegakinds.wire import encode_value
 from omegamesh.client import Omega
 from omegamesh.config import Config
@@ -25,7 +24,7 @@ class TaskRunner:
     def __init__(self, gateway_url: str) -> None:
         # Opened ahead: making an HTTP client costs more than a small task.
         self._client = MeshClient(Config(url=gateway_url, token="none-yet"))  # noqa: S106 - replaced by each task's own
-        self._kinds = KindRegistry()
+        self._meshes: dict[str, Omega] = {}
 
     def use_token(self, token: str) -> None:
         """Speak with a new token from now on: here, and in clients that user code makes."""
@@ -44,13 +43,20 @@ class TaskRunner:
     def _result(self, task: RunTask) -> Payload:
         self._tell_user_code(task)
         self.use_token(task.access_token)
-        om = Omega(self._client.config.in_bucket(task.spec.bucket), self._client.in_bucket(task.spec.bucket))
+        om = self._mesh(task.spec.bucket)
         value: Any = execute(om, task.spec, task_id=task.task_id)
         if value is None:
             return Payload()
         if task.spec.params.get(FORMAT) == "json":
             return json_payload(value)
-        return encode_value(value, om.blobs, self._kinds)
+        return encode_value(value, om.blobs, om.kinds)
+
+    def _mesh(self, bucket: str) -> Omega:
+        """Give the API of a bucket; kept, because finding the installed kinds takes longer than a small task."""
+        if bucket not in self._meshes:
+            client = self._client.in_bucket(bucket)
+            self._meshes = {bucket: Omega(client.config, client)}
+        return self._meshes[bucket]
 
     def _tell_user_code(self, task: RunTask) -> None:
         """Set what user code sees of its task, and what ``import omegamesh as om`` in it connects with."""
