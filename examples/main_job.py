@@ -1,6 +1,6 @@
 """The main job on a real data set: store, fit on a worker, predict, score, look at versions, serve over HTTP.
 
-Run it with ``make run``. It uses the public SDK and REST only, and keeps its data in a folder of its own for the time it runs.
+Run it with ``make run``. It uses the public SDK and REST only, and keeps its data in a folder that goes when it ends.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def say(step: str, result: object) -> None:
 
 def predict_over_http(om: Any, body: dict[str, Any]) -> Any:
     """Ask the model as any application would: one POST with an API key."""
-    config = om.client.config
-    request = urllib.request.Request(
+    config = om["default"].client.config
+    request = urllib.request.Request(  # noqa: S310 - our own mesh
         f"{config.url}/api/v1/model/mymodel/predict",
         data=json.dumps(body).encode(),
         headers={"Authorization": f"ApiKey {config.userid}:{config.apikey}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request) as answer:
+    with urllib.request.urlopen(request) as answer:  # noqa: S310
         return json.load(answer)["result"]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import IO
 
 from omegaproto.errors import Unavailable
@@ -31,13 +33,17 @@ class LocalMesh:
         self._lock = lock
         self._mesh = EmbeddedMesh(home)
         self.credentials = self._mesh.start()
-        atexit.register(self.stop)
+        _at_exit(self.stop)
 
     def stop(self) -> None:
-        """End the mesh and give the folder free."""
-        atexit.unregister(self.stop)
+        """End the mesh and give the folder free; nothing happens the second time."""
         self._mesh.stop()
         self._lock.close()
+
+
+def _at_exit(stop: Callable[[], None]) -> None:
+    """Have `stop` called when the interpreter ends, while thread pools still work: atexit comes after their end."""
+    threading._register_atexit(stop)  # type: ignore[attr-defined]
 
 
 def attach_or_start(home: Home | None = None) -> tuple[Credentials, LocalMesh | None]:
@@ -48,8 +54,6 @@ def attach_or_start(home: Home | None = None) -> tuple[Credentials, LocalMesh | 
     Raises:
         Unavailable: another process holds the folder, but its mesh does not answer.
     """
-    import time
-
     home = home or Home()
     for _ in range(_TRIES):
         found = home.announced()
