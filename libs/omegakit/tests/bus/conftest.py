@@ -2,12 +2,13 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 import aio_pika
 import pytest
 import pytest_asyncio
+import structlog
 from omegakit.bus import Bus
 from omegakit.bus import amqp_topology as topology
 from omegakit.bus.memory import MemoryBroker, MemoryBus
@@ -99,6 +100,13 @@ async def home(request: pytest.FixtureRequest, limits: Limits, no_leaks: None) -
         home = RabbitHome(request.getfixturevalue("amqp_url"), limits)
     yield home
     await home.close()
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[Any]]:
+    """What was logged, as dictionaries."""
+    with structlog.testing.capture_logs() as entries:
+        yield entries
 
 
 @pytest.fixture

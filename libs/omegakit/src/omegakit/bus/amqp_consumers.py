@@ -13,7 +13,7 @@ from omegaproto.messages import Event, Request
 
 from omegakit.bus import amqp_topology as topology
 from omegakit.bus.amqp_lane import Delivery, Lane
-from omegakit.bus.amqp_link import Link, amqp_faults
+from omegakit.bus.amqp_link import CLOSING_SECONDS, Link, amqp_faults
 from omegakit.bus.handling import Outcome, answer_request, take_doorbell, tell
 from omegakit.bus.port import Handler, RingHandler
 from omegakit.bus.wire import Answer, bus_down, context_from, failure, redelivery_delay
@@ -37,6 +37,10 @@ class Work(Protocol):
         """See to a delivery whose work was cancelled."""
         ...
 
+    async def leave(self, link: Link) -> None:
+        """Tidy up after the last delivery."""
+        ...
+
 
 class Consumer:
     """Works on up to `prefetch` deliveries at the same time, each in a task with an empty context."""
@@ -53,7 +57,13 @@ class Consumer:
         self._at: tuple[Link, Lane, str] | None = None
 
     async def attach(self, link: Link) -> None:
-        """Consume over a link from now on. Raises Unavailable; what was begun is then undone."""
+        """Consume over a link from now on, unless it was cancelled. Raises Unavailable; what was begun is undone."""
+        for _ in range(2):
+            with suppress(OmegaError):  # another consumer may have removed the queue just after we declared it
+                return await self._attach(link)
+        return await self._attach(link)
+
+    async def _attach(self, link: Link) -> None:
         if self._closing.is_set():
             return
         async with amqp_faults("consuming"):
@@ -78,16 +88,22 @@ class Consumer:
     async def cancel(self) -> None:
         """Take no more deliveries, let the running handlers end, and return."""
         await self._take_no_more()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        await self.detach()
+        await self._end()
 
     async def die(self) -> None:
         """End soon: running handlers are cancelled, and what they held is given back."""
         await self._take_no_more()
         for task in self._running:
             task.cancel()
+        await self._end()
+
+    async def _end(self) -> None:
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self.detach()
+        if self._at is not None:
+            link = self._at[0]
+            await self.detach()
+            with suppress(OmegaError):
+                await self._work.leave(link)
 
     async def _take_no_more(self) -> None:
         self._closing.set()
@@ -96,7 +112,7 @@ class Consumer:
             _, lane, tag = self._at
             lane.on_closed = None
             with suppress(OmegaError):
-                async with amqp_faults("cancelling a consumer"):
+                async with amqp_faults("cancelling a consumer", CLOSING_SECONDS):
                     await lane.channel.basic_cancel(tag)
 
     def _on_delivery(self, lane: Lane, delivery: Delivery) -> None:
@@ -109,7 +125,8 @@ class Consumer:
 
     def _done(self, lane: Lane, delivery: Delivery, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if task.cancelled():  # perhaps before it ran at all, so the task itself cannot see to this
+        # It may have been cancelled before it ran at all, so the task itself cannot see to this.
+        if task.cancelled() or task.exception() is not None:
             self._work.abandon(lane, delivery)
 
 
@@ -122,10 +139,14 @@ class Answering:
         self._name = name
 
     async def declare(self, link: Link, lane: Lane) -> str:
-        """Declare the queue of the address; it goes with its last consumer, so that callers learn at once."""
+        """Declare the queue of the address."""
         queue, arguments = topology.request_queue(self._name), topology.request_arguments(link.limits)
-        await lane.channel.queue_declare(queue, durable=True, auto_delete=True, arguments=arguments)
+        await lane.channel.queue_declare(queue, durable=True, arguments=arguments)
         return queue
+
+    async def leave(self, link: Link) -> None:
+        """Remove the queue when no other replica consumes from it, so that callers learn at once."""
+        await link.delete_unused(topology.request_queue(self._name))
 
     async def do(self, lane: Lane, delivery: Delivery, closing: asyncio.Event) -> None:
         """Answer a request."""
@@ -170,6 +191,9 @@ class Ringing:
         """Give a doorbell back."""
         lane.nack(delivery, requeue=True)
 
+    async def leave(self, link: Link) -> None:
+        """Leave the queue as it is: doorbells wait for the next worker."""
+
 
 class Listening:
     """Hears the events of a type one at a time, in order, from a queue of its own."""
@@ -194,6 +218,9 @@ class Listening:
 
     def abandon(self, lane: Lane, delivery: Delivery) -> None:
         """Do nothing: the queue goes with the connection."""
+
+    async def leave(self, link: Link) -> None:
+        """Do nothing: the queue went with its consumer."""
 
 
 def _reply(lane: Lane, delivery: Delivery, answer: Answer) -> None:

@@ -24,6 +24,7 @@ from omegakit.bus.wire import bus_down, nobody_serves, queue_full
 Properties = commands.Basic.Properties
 
 _FULL_BYTES = 1024 * 1024
+_NOBODY: tuple[asyncio.Future[Any] | None, str, bool] = (None, "", False)  # for a publish that was given up
 _FRAME_OVERHEAD = 8  # bytes around a frame's payload: type, channel, length, end
 
 
@@ -204,7 +205,7 @@ class Lane:
     def delivered(self, frame: Any, properties: Properties, body: bytes) -> None:
         """Take a whole message that the broker delivered or returned."""
         if isinstance(frame, commands.Basic.Return):
-            future, name, _ = self._unconfirmed.get(int(properties.correlation_id or 0), (None, "", False))
+            future, name, _ = self._unconfirmed.get(int(properties.correlation_id or 0), _NOBODY)
             if future is not None and not future.done():
                 future.set_exception(nobody_serves(name))
         elif self._on_delivery is not None:
@@ -221,8 +222,8 @@ class Lane:
                     break
                 tags.append(tag)
         for tag in tags:
-            future, name, resolve = self._unconfirmed.pop(tag)
-            if future.done():
+            future, name, resolve = self._unconfirmed.pop(tag, _NOBODY)
+            if future is None or future.done():
                 continue
             if isinstance(frame, commands.Basic.Nack):
                 future.set_exception(queue_full(name))

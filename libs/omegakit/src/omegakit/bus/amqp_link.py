@@ -16,6 +16,9 @@ from omegakit.bus import amqp_topology as topology
 from omegakit.bus.amqp_lane import Delivery, Lane, Outbox, Properties
 from omegakit.bus.wire import Answer, Limits, bus_down, call_context, context_headers, timed_out
 
+CLOSING_SECONDS = 3.0
+"""How long each step of closing waits for a broker that may not answer any more."""
+
 _ADMIN_SECONDS = 15.0
 _CONFIRM_SECONDS = 30.0
 _HEARTBEAT_SECONDS = 10
@@ -23,10 +26,10 @@ _TURN = 50  # doorbells that are published before others get the event loop: abo
 
 
 @asynccontextmanager
-async def amqp_faults(what: str) -> AsyncIterator[None]:
-    """Turn what the AMQP client raises, and every wait over 15 s, into Unavailable."""
+async def amqp_faults(what: str, seconds: float = _ADMIN_SECONDS) -> AsyncIterator[None]:
+    """Turn what the AMQP client raises, and every wait over `seconds`, into Unavailable."""
     try:
-        async with asyncio.timeout(_ADMIN_SECONDS):
+        async with asyncio.timeout(seconds):
             yield
     except OmegaError:
         raise
@@ -98,7 +101,7 @@ class Link:
         self._lanes.discard(lane)
         lane.on_closed = None
         with suppress(OmegaError):
-            async with amqp_faults("closing a channel"):
+            async with amqp_faults("closing a channel", CLOSING_SECONDS):
                 await self._outbox.flush()
                 await lane.channel.close()
 
@@ -192,6 +195,12 @@ class Link:
                 await channel.basic_ack(last, multiple=True)
         return bodies
 
+    async def delete_unused(self, queue: str) -> None:
+        """Delete a queue that has no consumers."""
+        async with amqp_faults("deleting a queue", CLOSING_SECONDS), self.channel() as channel:
+            if not (await channel.queue_declare(queue, passive=True)).consumer_count:
+                await channel.queue_delete(queue, if_unused=True)
+
     def lose(self, why: str) -> None:
         """Let everything that waits on this connection fail, at once."""
         error = bus_down(why)
@@ -206,12 +215,12 @@ class Link:
     async def close(self) -> None:
         """Send what waits, then close; open calls fail with Unavailable."""
         with suppress(OmegaError):
-            async with amqp_faults("closing"):
+            async with amqp_faults("closing", CLOSING_SECONDS):
                 await self._doorbells.settled()
                 await self._outbox.flush()
         self.lose("it was closed")
         with suppress(OmegaError):
-            async with amqp_faults("closing"):
+            async with amqp_faults("closing", CLOSING_SECONDS):
                 await self._connection.close()
 
     async def _all_confirmed(self, confirms: list[asyncio.Future[None]]) -> None:

@@ -15,7 +15,7 @@ EVENTS = "omega.events"
 DEAD = "omega.dead"
 """The direct exchange that dead doorbells go through; the routing key is the label."""
 
-_UNUSED_MS = 60_000
+_UNUSED_MS = 2_000
 
 
 def request_queue(name: str) -> str:
@@ -34,7 +34,11 @@ def dead_queue(label: str) -> str:
 
 
 def request_arguments(limits: Limits) -> dict[str, Any]:
-    """Give the arguments of a request queue. One that a crashed broker left without consumers goes after a minute."""
+    """Give the arguments of a request queue.
+
+    It outlives its consumers by two seconds, so that a service that lost its connection finds its requests again and
+    tells their callers; then it goes, so that callers of a service that died learn that nobody serves.
+    """
     return {"x-max-length": limits.requests, "x-overflow": "reject-publish", "x-expires": _UNUSED_MS}
 
 

@@ -57,6 +57,10 @@ class MemoryQueue(Generic[ItemT]):
         self._limit = limit
         self._ready: deque[ItemT] = deque()
 
+    def __len__(self) -> int:
+        """Give how many items wait."""
+        return len(self._ready)
+
     def put(self, item: ItemT) -> None:
         """Add an item; raises Overloaded when the queue is full."""
         if len(self._ready) >= self._limit:
@@ -196,7 +200,8 @@ class Consumer(Generic[ItemT]):
 
     def _done(self, item: ItemT, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if task.cancelled():  # perhaps before it ran at all, so the task itself cannot see to this
+        # It may have been cancelled before it ran at all, so the task itself cannot see to this.
+        if task.cancelled() or task.exception() is not None:
             self._queue.lose(item)
         self._queue.pump()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from omegaproto.errors import OmegaError
@@ -143,8 +142,10 @@ class RabbitBus:
     async def _reconnect(self) -> Link:
         tries = 0
         while True:
-            with suppress(OmegaError):
+            try:
                 return await self._connect()
+            except OmegaError as error:
+                get_logger("bus").warning("broker_not_connected", why=str(error), tries=tries + 1)
             await asyncio.sleep(reconnect_delay(tries))
             tries += 1
 
