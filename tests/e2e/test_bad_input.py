@@ -188,7 +188,7 @@ def test_a_revoked_key_and_a_missing_role(mesh: Credentials, om: Omega, http: ht
     reader = setup(api_url=mesh.url, userid=userid, apikey=made.json()["apikey"], bucket=bucket)
     om.datasets.put(FRAME, "d")
     assert len(reader.datasets.get("d")) == 4
-    with pytest.raises(Forbidden, match="writer"):
+    with pytest.raises(Forbidden, match="needs"):
         reader.datasets.put({"a": 1}, "mine")
     with pytest.raises(Forbidden):
         reader[f"{bucket}2"].datasets.list()

@@ -19,6 +19,10 @@ from omegaproto.objects import BlobRef
 from omegaproto.scopes import Role
 
 DEFAULT_LABEL = "cpu"
+FORMAT = "__format"
+"""The parameter that asks for the form of the result: ``json`` for callers that are not Python."""
+RESULT_NAME = "rName"
+"""The parameter that asks for the result to be stored as a dataset of that name."""
 
 
 class TaskState(StrEnum):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from omegaproto.errors import Forbidden, UnknownAction
-from omegaproto.scopes import OPERATIONS, Principal, Role, action_operation, authorize
-from omegaproto.tasks import SubmitTasks, TaskSpec
+from omegaproto.scopes import OPERATIONS, RANK, Principal, Role, action_operation, authorize
+from omegaproto.tasks import RESULT_NAME, SubmitTasks, TaskSpec
 
 _NOOP = "noop"
 _MODEL = "model."
@@ -33,9 +33,10 @@ def task_role(spec: TaskSpec, user: Principal) -> Role:
         UnknownAction: there is no such kind of action.
         Forbidden: the user may not do it in the bucket.
     """
-    operation = _operation(spec.action)
-    authorize(user, spec.bucket, operation)
-    return OPERATIONS[operation]
+    needed = [_operation(spec.action), *(["object.write"] if spec.params.get(RESULT_NAME) else [])]
+    for operation in needed:
+        authorize(user, spec.bucket, operation)
+    return max((OPERATIONS[operation] for operation in needed), key=RANK.__getitem__)
 
 
 def _operation(action: str) -> str:

@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any
 from omegakinds.wire import decode_value
 from omegaproto.errors import ObjectNotFound, UnknownAction
 from omegaproto.names import parse_name
-from omegaproto.tasks import Payload, TaskSpec
+from omegaproto.tasks import FORMAT, RESULT_NAME, Payload, TaskSpec
 
 if TYPE_CHECKING:
     from omegamesh.client import Omega
 
 ACTIONS = ("noop", "model.<verb>")
-FORMAT = "__format"
-"""The parameter that asks for the form of the result: ``json`` for callers that are not Python."""
-RESULT_NAME = "rName"
-"""The parameter that asks for the result to be stored as a dataset of that name."""
 
 
 def execute(om: Omega, spec: TaskSpec, *, task_id: str | None = None) -> Any:

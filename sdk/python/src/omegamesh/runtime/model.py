@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from omegaproto.errors import BadInput
 from omegaproto.ids import new_id
 from omegaproto.names import parse_name
-from omegaproto.tasks import DEFAULT_LABEL, Payload, TaskSpec
+from omegaproto.tasks import DEFAULT_LABEL, RESULT_NAME, Payload, TaskSpec
 
-from omegamesh.runtime.execute import RESULT_NAME, execute
+from omegamesh.runtime.execute import execute
 from omegamesh.runtime.promise import Promise
 
 if TYPE_CHECKING:
