@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from omega_scheduler.app import SchedulerService
 from omegaproto.errors import ErrorInfo
-from omegaproto.tasks import Completion, CompleteTasks, Payload, TaskState
+from omegaproto.tasks import CompleteTasks, Completion, Payload, TaskState
 
-from .conftest import BUCKET, Home
+from .conftest import Home
 
 pytestmark = pytest.mark.usefixtures("no_leaks", "scheduler")
 
@@ -248,8 +248,3 @@ async def test_completions_and_cancels_race_to_one_end(home: Home) -> None:
         (task,) = await home.get(lease.task_id)
         assert task.state in {TaskState.succeeded, TaskState.cancelled}
         # A cancel that lost to the release found the task queued, or running: it is cancelled at once or by its flag.
-
-
-async def test_tasks_are_seen_in_their_bucket_only(home: Home) -> None:
-    (task,) = await home.submit()
-    assert task.spec.bucket == BUCKET

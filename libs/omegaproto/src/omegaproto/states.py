@@ -307,7 +307,7 @@ def _rung(record: TaskRecord, now: datetime, policy: Policy) -> Change:
         Guard("wake_at", "==", record.wake_at),
         Guard("wake_at", "<=", now),
     )
-    return Change(guard, {"wake_at": now + policy.ring_again(record.rings)}, {"rings": 1}, Then.ring)
+    return Change(guard, {"wake_at": now + policy.ring_again(record.rings + 1)}, {"rings": 1}, Then.ring)
 
 
 def _queued(now: datetime, due: datetime, policy: Policy) -> tuple[dict[str, Any], Then]:

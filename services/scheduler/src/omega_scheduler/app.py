@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 
 from omegakit.docs.connect import open_docs
 from omegakit.health import health_app
@@ -38,18 +37,17 @@ class SchedulerService:
             worker_seconds=options.worker_seconds,
             labels_seconds=options.labels_seconds,
         )
-        self._counts = counts
         self._followups = Followups(kit, counts)
         self._tasks = TaskService(kit, repository, workers, counts, self._followups, options)
         leases = LeaseService(kit, repository, self._followups, options)
-        self.sweeps = Sweeps(kit, repository, self._followups, options)
+        self.sweeps = Sweeps(kit, repository, counts, self._followups, options)
         self._handlers = (TaskHandlers(self._tasks), WorkerHandlers(leases, workers))
         ringer = Sweeper("ring", self.sweeps.ring, kit.clock, kit.log, interval=options.sweep_seconds)
         self._followups.on_due_later(ringer.wake_by)
         self._sweepers = (
             Sweeper("expire", self.sweeps.expire, kit.clock, kit.log, interval=options.sweep_seconds),
             ringer,
-            Sweeper("count", self._count, kit.clock, kit.log, interval=options.count_seconds),
+            Sweeper("count", self.sweeps.count, kit.clock, kit.log, interval=options.count_seconds),
         )
         self._rpc = kit.rpc()
         self._asgi = health_app(kit.metrics, {"docs": self._docs.ping, "bus": self._check_bus})
@@ -85,10 +83,6 @@ class SchedulerService:
             await sweeper.stop()
         await self._followups.stop()
         await self._docs.close()
-
-    async def _count(self) -> datetime | None:
-        await self._counts.sample()
-        return None
 
     async def _check_bus(self) -> None:
         self._followups.check_bus()

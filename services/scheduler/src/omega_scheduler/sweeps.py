@@ -10,6 +10,7 @@ from omegaproto.errors import OmegaError
 from omegaproto.states import Change, Expire, Guard, Ring, TaskEvent, decide
 from omegaproto.tasks import TaskState
 
+from omega_scheduler.counts import TaskCounts
 from omega_scheduler.followups import Followups
 from omega_scheduler.records import record_of
 from omega_scheduler.repository import TaskRepository
@@ -19,11 +20,14 @@ from omega_scheduler.settings import SchedulerOptions
 class Sweeps:
     """Bounded batches of changes, until nothing is due. Each sweep gives when something is due next."""
 
-    def __init__(self, kit: Kit, repository: TaskRepository, followups: Followups, options: SchedulerOptions) -> None:
+    def __init__(
+        self, kit: Kit, repository: TaskRepository, counts: TaskCounts, followups: Followups, options: SchedulerOptions
+    ) -> None:
         self._clock = kit.clock
         self._bus = kit.bus
         self._log = kit.log
         self._repository = repository
+        self._counts = counts
         self._followups = followups
         self._batch = options.sweep_batch
         self._policy = options.policy()
@@ -47,6 +51,10 @@ class Sweeps:
             if changed:
                 await self._ring([doc for doc, _ in changed])
         return await self._repository.next_wake(TaskState.queued)
+
+    async def count(self) -> None:
+        """Count what waits and what runs."""
+        await self._counts.sample()
 
     async def _turn(self, state: TaskState, event: TaskEvent) -> tuple[list[tuple[Doc, Change]], bool]:
         """Change one batch of what is due; gives what was changed, and whether more may be due."""
