@@ -196,6 +196,7 @@ def test_a_revoked_key_and_a_missing_role(mesh: Credentials, om: Omega, http: ht
     assert http.delete(f"/api/v1/keys/{made.json()['key_id']}").is_success
     with pytest.raises(Unauthenticated):
         reader.datasets.get("d")
+    reader.close()
 
 
 def test_an_upload_that_is_cut_off_leaves_nothing(mesh: Credentials, om: Omega, http: httpx2.Client) -> None:
