@@ -191,7 +191,7 @@ def _restore_intervals(values: pa.ChunkedArray, spec: dict[str, Any]) -> Any:
     subtype = decode_dtype(spec["subtype"])
     sides = [pd.Series(restore_column(pa.chunked_array([pairs.field(side)]), spec["subtype"])) for side in (0, 1)]
     left, right = (pd.Index(side.astype(subtype)) for side in sides)
-    return pd.arrays.IntervalArray.from_arrays(left, right, dtype=spec["interval"], copy=True)
+    return pd.arrays.IntervalArray.from_arrays(left, right, closed=decode_dtype(spec["interval"]).closed, copy=True)
 
 
 def _codes_of(values: pa.ChunkedArray, dtype: Any, *, coded: bool) -> Any:

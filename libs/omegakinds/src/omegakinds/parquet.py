@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from omegaproto.errors import BadFrame, BlobCorrupted
 
 from omegakinds.base import EncodedPart
+from omegakinds.columns import Column
 from omegakinds.tables import Plan
 
 CODEC = "zstd"
@@ -108,15 +109,14 @@ def _rows_per_part(plan: Plan, workers: int) -> int:
 
 def _dictionary_columns(plan: Plan) -> list[str]:
     """Name the columns of text that repeat themselves: a dictionary makes those smaller and faster to write."""
-    return [column.name for column in plan.columns if _is_repetitive(column.slice(0, 0).type, plan, column.name)]
+    return [column.name for column in plan.columns if _is_repetitive(column, plan.rows)]
 
 
-def _is_repetitive(stored: pa.DataType, plan: Plan, name: str) -> bool:
-    if pa.types.is_dictionary(stored):
+def _is_repetitive(column: Column, rows: int) -> bool:
+    if pa.types.is_dictionary(column.type):
         return True
-    if not (pa.types.is_string(stored) or pa.types.is_large_string(stored)):
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return False
-    column = next(column for column in plan.columns if column.name == name)
-    middle = max(0, (plan.rows - _SAMPLE_ROWS) // 2)
-    sample = column.slice(middle, min(plan.rows, middle + _SAMPLE_ROWS))
+    middle = max(0, (rows - _SAMPLE_ROWS) // 2)
+    sample = column.slice(middle, min(rows, middle + _SAMPLE_ROWS))
     return bool(pc.count_distinct(sample).as_py() <= len(sample) * _DICTIONARY_SHARE)

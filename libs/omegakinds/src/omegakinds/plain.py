@@ -2,8 +2,9 @@
 
 Supported: None, bool, int (any size), float (also nan and infinities), complex, str, bytes, bytearray, list, tuple,
 set, frozenset, dict (any supported key), datetime, date, time, timedelta, Decimal, UUID, numpy scalars and arrays
-without objects, pandas Timestamp, Timedelta, NaT and NA. Subclasses of these (named tuples, enums, default dicts) are refused,
-since they would come back as something else. A time zone comes back as its `zoneinfo` name, else as a fixed offset.
+without objects, pandas Timestamp, Timedelta, NaT and NA. Subclasses of these (named tuples, enums, default dicts)
+are refused, since they would come back as something else. A time zone comes back by its `zoneinfo`
+name, else as a fixed offset.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any
 from omegaproto.errors import BlobCorrupted
 
 _REVIEWED = {
+    "functools": ("partial",),
     "numpy": ("dtype", "mean", "median", "max", "min", "sum"),
     "scipy._lib.array_api_compat.numpy._aliases": ("asarray",),
     "scipy.interpolate._bsplines": ("BSpline",),
@@ -62,6 +63,7 @@ _REVIEWED = {
     "sklearn.neural_network._stochastic_optimizers": ("AdamOptimizer", "SGDOptimizer"),
     "sklearn.tree._tree": ("Tree",),
     "sklearn.utils._bunch": ("Bunch",),
+    "sklearn.utils.validation": ("check_array",),
 }  # fmt: skip
 
 REVIEWED_TYPES = frozenset(f"{module}.{name}" for module, names in _REVIEWED.items() for name in names)

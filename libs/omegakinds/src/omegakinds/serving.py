@@ -61,7 +61,8 @@ class ServedModel:
                 good.append((at, self._parse(body)))
             except OmegaError as error:
                 answers[at] = Prediction(error=error.info())
-        for at, prediction in zip((at for at, _ in good), self._predict(verb, [rows for _, rows in good]), strict=True):
+        predicted = self._predict(verb, [rows for _, rows in good]) if good else []
+        for (at, _), prediction in zip(good, predicted, strict=True):
             answers[at] = prediction
         return [answer for answer in answers if answer is not None]
 
@@ -79,7 +80,7 @@ class ServedModel:
     def _together(self, verb: str, requests: list[Rows]) -> list[Prediction] | None:
         """Answer all requests by one call; None when that fails or gives other than one answer a row."""
         try:
-            model, data = self._input([row for request in requests for row in request.rows], requests[0].names)
+            model, data = self._input([row for request in requests for row in request.rows])
             result = getattr(model, verb)(data)
         except Exception:
             return None
@@ -87,7 +88,7 @@ class ServedModel:
 
     def _alone(self, verb: str, request: Rows) -> Prediction:
         try:
-            model, data = self._input(request.rows, request.names)
+            model, data = self._input(request.rows)
             result = run(verb, model, data).result
             return Prediction(result=_encode(_listed(result)))
         except OmegaError as error:
@@ -100,7 +101,7 @@ class ServedModel:
             )
             return Prediction(error=known.info())
 
-    def _input(self, rows: list[Any], names: tuple[str, ...] | None) -> tuple[Any, Any]:
+    def _input(self, rows: list[Any]) -> tuple[Any, Any]:
         """Give the model to call and what to call it with: numbers as an array where that is the same, else a frame."""
         if not self._table:
             return self._model, rows
@@ -110,11 +111,11 @@ class ServedModel:
             numbers = _numbers(rows)
             if numbers is not None:
                 return self._nameless, numbers
+        if self._names is None:
+            return self._model, np.array(rows, dtype=object)
         import pandas as pd
 
-        if self._names is None and names is None:
-            return self._model, np.array(rows, dtype=object)
-        return self._model, pd.DataFrame(rows, columns=list(self._names or names or ()))
+        return self._model, pd.DataFrame(rows, columns=list(self._names))
 
 
 def _reorder(rows: Rows, names: tuple[str, ...]) -> list[Any]:

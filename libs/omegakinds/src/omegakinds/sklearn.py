@@ -87,8 +87,8 @@ def describe(model: Any) -> dict[str, Any]:
         "sklearn": sklearn.__version__,
         "class": f"{type(model).__module__}.{type(model).__qualname__}",
         "fitted": is_fitted(model),
-        "n_features_in": None if features is None else int(features),
-        "feature_names_in": names if 0 < len(names) <= _MAX_NAMES else None,
+        "n_features_in_": None if features is None else int(features),
+        "feature_names_in_": names if 0 < len(names) <= _MAX_NAMES else None,
         "n_classes": None if classes is None else len(classes),
         "verbs": list(verbs_of(model)),
     }

@@ -140,7 +140,7 @@ def _plan_index(index: pd.Index[Any], taken: list[str]) -> tuple[list[Column], d
     ]
     names = _unique([*taken, *names])[len(taken) :]
     columns = [
-        plan_column(name, level.to_series(index=pd.RangeIndex(len(level))))
+        plan_column(name, pd.Series(level, index=pd.RangeIndex(len(level)), dtype=level.dtype, copy=False))
         for name, level in zip(names, levels, strict=True)
     ]
     meta: dict[str, Any] = {
@@ -214,10 +214,8 @@ def _restore_labels(held: list[str], meta: dict[str, Any]) -> pd.Index[Any]:
     if names is None and spec.get("labels") == []:
         return decode_axis({**spec, "labels": held})
     labels = decode_axis(spec)
-    known = list(labels) if names is None else names
-    if held == known:
-        return labels
-    return labels.take([known.index(name) for name in held])
+    known = {name: at for at, name in enumerate(labels if names is None else names)}
+    return labels if held == list(known) else labels.take([known[name] for name in held])
 
 
 def _restore_index(table: pa.Table, meta: dict[str, Any], *, complete: bool) -> pd.Index[Any]:
@@ -228,15 +226,15 @@ def _restore_index(table: pa.Table, meta: dict[str, Any], *, complete: bool) -> 
     if not left:
         return pd.RangeIndex(table.num_rows)
     names = [plain.decode(spec["names"][at]) for at in left]
+    levels: list[pd.Index[Any]]
     arrays = _restore_columns(table.select([spec["columns"][at] for at in left]), meta)
     levels = [
         pd.Index(values, dtype=values.dtype, copy=False, tupleize_cols=False).rename(name)
         for values, name in zip(arrays.values(), names, strict=True)
     ]
-    only: pd.Index[Any] = levels[0]
     if spec.get("multi") and (len(levels) > 1 or len(spec["columns"]) == 1):
         return pd.MultiIndex.from_arrays(levels, names=names)
-    return with_freq(only, spec["freqs"][left[0]]) if complete else only
+    return with_freq(levels[0], spec["freqs"][left[0]] if complete else None)
 
 
 def _restore_range(table: pa.Table, spec: dict[str, Any], *, complete: bool) -> pd.Index[Any]:
@@ -244,7 +242,8 @@ def _restore_range(table: pa.Table, spec: dict[str, Any], *, complete: bool) -> 
     name = plain.decode(spec.get("name", spec.get("names", [None])[0]))
     if ROW_COLUMN in table.column_names:
         positions = table.column(ROW_COLUMN).to_numpy()
-        return pd.Index(start + positions * step, name=name)
+        labels: pd.Index[Any] = pd.Index(start + positions * step, name=name)
+        return labels
     if complete or "columns" in spec:
         return pd.RangeIndex(start, start + table.num_rows * step, step, name=name)
     return pd.RangeIndex(table.num_rows, name=name)

@@ -66,9 +66,11 @@ def run(verb: str, model: Any, X: Any = None, Y: Any = None, **params: Any) -> O
 
 
 def shape_x(model: Any, X: Any) -> Any:
-    """Give X with two dimensions, unless the model reads text or dicts."""
-    if X is None or not wants_table(model):
+    """Give X with two dimensions, or with one for a model that reads texts."""
+    if X is None:
         return X
+    if not wants_table(model):
+        return shape_y(X)
     if hasattr(X, "to_frame") and getattr(X, "ndim", 0) == 1:
         return X.to_frame()
     if isinstance(X, list | tuple):
@@ -92,10 +94,21 @@ def wants_table(model: Any) -> bool:
     from sklearn.utils import get_tags
 
     try:
-        tags = get_tags(model).input_tags
+        tags = get_tags(_first_step(model)).input_tags
     except Exception:
         return True
     return bool(tags.two_d_array or not (tags.string or tags.dict or tags.one_d_array))
+
+
+def _first_step(model: Any) -> Any:
+    """Give the estimator that meets the data first: a pipeline and a search pass it on unseen."""
+    while True:
+        if steps := getattr(model, "steps", None) or getattr(model, "transformer_list", None):
+            model = steps[0][1]
+        elif hasattr(model, "cv") and hasattr(model, "estimator"):
+            model = model.estimator
+        else:
+            return model
 
 
 def explain(error: Exception, model: Any, X: Any) -> BadInput | NotFitted | None:

@@ -1,10 +1,11 @@
-"""A sink and source of blobs in memory."""
+"""Blobs in memory, and a look at what a kind stored."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
 
+import pytest
 from omegaproto.objects import BlobRef
 
 
@@ -26,3 +27,13 @@ class MemoryBlobs:
     def open(self, ref: BlobRef) -> Iterator[bytes]:
         data = self.blobs[ref.id]
         yield from (data[start : start + 100_000] for start in range(0, len(data), 100_000))
+
+
+@pytest.fixture
+def blobs() -> MemoryBlobs:
+    return MemoryBlobs()
+
+
+@pytest.fixture(scope="session")
+def new_blobs() -> type[MemoryBlobs]:
+    return MemoryBlobs
