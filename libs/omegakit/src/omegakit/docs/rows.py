@@ -75,8 +75,11 @@ class Table:
 
     def update(self, update: Update, connection: sqlite3.Connection) -> Doc | None:
         """Apply one guarded update. Raises DuplicateKey."""
-        check_update(update)
         self.purge(connection)
+        return self._update(update, connection)
+
+    def _update(self, update: Update, connection: sqlite3.Connection) -> Doc | None:
+        check_update(update)
         found = self._select(connection, (Cond("_id", "==", update.id), *update.expect))
         if not found:
             return None
@@ -89,6 +92,7 @@ class Table:
 
     def update_many(self, updates: Sequence[Update], connection: sqlite3.Connection) -> list[Doc | None]:
         """Apply guarded updates; None for each that was not applied."""
+        self.purge(connection)
         return [self._updated(connection, update) for update in updates]
 
     def delete(self, where: Where, connection: sqlite3.Connection) -> int:
@@ -138,7 +142,7 @@ class Table:
 
     def _updated(self, connection: sqlite3.Connection, update: Update) -> Doc | None:
         try:
-            return self.update(update, connection)
+            return self._update(update, connection)
         except DuplicateKey:
             return None
 

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -36,7 +36,8 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def path_of(field: str) -> list[str]:
+@lru_cache(4096)
+def path_of(field: str) -> tuple[str, ...]:
     """Give the steps of a dotted path. Raises BadFilter for an empty step, a quote, backslash or control character."""
     steps = field.split(".")
     if _BAD_PATH.search(field) or not all(steps) or any(step.startswith("$") for step in steps):
@@ -44,7 +45,7 @@ def path_of(field: str) -> list[str]:
             f"The field {field!r} cannot be looked up.",
             action="Use dotted names without quotes, backslashes, control characters or a leading dollar sign.",
         )
-    return steps
+    return tuple(steps)
 
 
 def value_at(doc: Doc, field: str) -> Any:
@@ -131,8 +132,11 @@ def check_update(update: Update) -> None:
 
 
 def changed(doc: Doc, update: Update) -> Doc:
-    """Give the document after an update. Raises BadBody when a path leads through a value, or adds to a non-number."""
-    after = copy.deepcopy(doc)
+    """Give the document after an update. Raises BadBody when a path leads through a value, or adds to a non-number.
+
+    What is not changed is shared with `doc`: only the dicts on the way to a changed field are copied.
+    """
+    after = doc.copy()
     for field, value in update.set.items():
         parent, last = _parent(after, field, make=True)
         parent[last] = value
@@ -152,12 +156,14 @@ def _parent(doc: Doc, field: str, *, make: bool) -> tuple[Doc, str]:
     *steps, last = path_of(field)
     found = doc
     for step in steps:
-        inner = found.setdefault(step, {}) if make else found.get(step, {})
+        inner = found.get(step, {})
         if not isinstance(inner, dict):
             if not make:
                 return {}, last
             raise BadBody(f"{step!r} in {field!r} is no dict.", action="Set the whole field instead of a part of it.")
-        found = inner
+        if not make and step not in found:
+            return {}, last
+        found[step] = found = inner.copy()
     return found, last
 
 
