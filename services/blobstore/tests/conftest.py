@@ -1,4 +1,4 @@
-"""A blobstore on real stores, behind a real server on a Unix socket; and a metadata service that answers for revisions."""
+"""A blobstore on real stores behind a real server on a Unix socket, and a metadata service that knows revisions."""
 
 from __future__ import annotations
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from omegakit.rpc import RpcServer
 from omegaproto.blobs import BlobInfo, BlobInfos, CreateFrame, GetFrame, StatBlobs, SweepBlobs, Swept
 from omegaproto.frames import FrameInfo, FrameManifest
 from omegaproto.scopes import Principal
 
 from omega_blobstore.blobs import BlobService, ref_of
+from omega_blobstore.concurrently import mapped
 from omega_blobstore.frames.service import FrameService
 from omega_blobstore.sweep import Sweeper
 
@@ -31,14 +30,12 @@ class Handlers:
 
     async def stat(self, request: StatBlobs, _caller: Principal) -> BlobInfos:
         """Describe blobs."""
-        limit = asyncio.Semaphore(_STATS_AT_ONCE)
 
         async def one(id: str) -> BlobInfo:
-            async with limit:
-                blob = await self._blobs.stat(request.bucket, id)
+            blob = await self._blobs.stat(request.bucket, id)
             return BlobInfo(ref=ref_of(blob), bucket=blob.bucket, created=blob.created)
 
-        return BlobInfos(items=tuple(await asyncio.gather(*map(one, request.blob_ids))))
+        return BlobInfos(items=tuple(await mapped(one, request.blob_ids, at_once=_STATS_AT_ONCE)))
 
     async def create_frame(self, request: CreateFrame, _caller: Principal) -> FrameInfo:
         """Make a frame out of parts."""

@@ -93,7 +93,7 @@ class _Maker:
         self._text(value)
         if op == "regex":
             try:
-                pc.match_substring_regex(pa.array([], pa.string()), value)
+                pc.match_substring_regex(pa.array([""]), value)
             except pa.ArrowInvalid as error:
                 raise BadFilter(
                     f"{value!r} is not a regular expression that the store knows: {error}.",

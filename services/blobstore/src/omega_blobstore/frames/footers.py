@@ -13,6 +13,7 @@ from omegaproto.objects import BlobRef
 
 from omega_blobstore.frames.blobfile import RangeFile
 from omega_blobstore.frames.statistics import group_bounds, merged, stats_of
+from omega_blobstore.frames.values import plain_type
 
 _PARQUET = "Upload the parts of a frame as Parquet."
 
@@ -35,13 +36,13 @@ def read_footer(id: str, length: int, tail: bytes, max_row_group_bytes: int) -> 
     offset = length - len(tail)
 
     def read_range(start: int, stop: int) -> bytes:
-        if start < offset:
-            raise OSError("the footer points outside of itself")
-        return tail[start - offset : stop - offset]
+        # Arrow reads a fixed length from the end, which may begin before the tail; only the footer is looked at.
+        before = bytes(max(0, min(stop, offset) - start))
+        return before + tail[max(0, start - offset) : max(0, stop - offset)]
 
     try:
         metadata = pq.read_metadata(RangeFile(length, read_range))
-        schema = metadata.schema.to_arrow_schema()
+        schema = plain_schema(metadata.schema.to_arrow_schema())
         _check(id, schema, metadata, max_row_group_bytes)
         groups = [group_bounds(metadata.row_group(at), schema) for at in range(metadata.num_row_groups)]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -90,6 +91,11 @@ def assemble(
     )
     arrow_schema = base.arrow_schema if base is not None else schema.serialize().to_pybytes()
     return FrameManifest(info=info, bucket=bucket, arrow_schema=arrow_schema, parts=parts)
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """Give a stored schema as a frame has it: see `plain_type`."""
+    return pa.schema([field.with_type(plain_type(field.type)) for field in schema], metadata=schema.metadata)
 
 
 def load_schema(manifest: FrameManifest) -> pa.Schema:

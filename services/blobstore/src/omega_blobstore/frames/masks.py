@@ -74,7 +74,7 @@ def _compared(values: pa.Array, condition: Condition) -> pa.Array:
 
 
 def _comparable(values: pa.Array) -> pa.Array:
-    """Give the values as they compare: times as integers, NaN as null, half floats as floats, views as plain text."""
+    """Give the values as they compare: times as integers, NaN as null, half floats as floats."""
     held = values.type
     if pa.types.is_boolean(held):
         return values.cast(pa.int8())
@@ -82,8 +82,6 @@ def _comparable(values: pa.Array) -> pa.Array:
         return values.view(pa.int32())
     if pa.types.is_date64(held) or pa.types.is_timestamp(held):
         return values.view(pa.int64())
-    if pa.types.is_string_view(held):
-        return values.cast(pa.large_string())
     if pa.types.is_floating(held):
         values = values.cast(pa.float32()) if pa.types.is_float16(held) else values
         unknown = pc.is_nan(values)

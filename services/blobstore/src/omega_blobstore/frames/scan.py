@@ -17,6 +17,7 @@ from omegaproto.errors import BlobCorrupted, OmegaError
 from omegaproto.frames import FramePart, may_match
 
 from omega_blobstore.frames.blobfile import RangeFile
+from omega_blobstore.frames.footers import plain_schema
 from omega_blobstore.frames.masks import rows_mask
 from omega_blobstore.frames.plan import Plan, PlannedPart
 from omega_blobstore.frames.statistics import group_bounds, stats_of
@@ -119,14 +120,16 @@ class _Part:
         return self._answer(others.take(passing), lambda: pc.add(passing.cast(pa.int64()), position))
 
     def _may_match(self, at: int) -> bool:
-        bounds = group_bounds(self._file.metadata.row_group(at), self._file.schema_arrow)
+        bounds = group_bounds(self._file.metadata.row_group(at), plain_schema(self._file.schema_arrow))
         types = {condition.column: condition.stored for condition in self._plan.conditions}
         stats = {name: stats_of(bounds[name], stored) for name, stored in types.items()}
         group = FramePart(blob=self._blob, rows=self._rows(at), stats=stats)
         return all(may_match(group, condition.predicate) for condition in self._plan.conditions)
 
     def _read(self, at: int, columns: Sequence[str]) -> pa.Table:
-        return self._file.read_row_group(at, columns=list(columns)).select(list(columns))
+        table = self._file.read_row_group(at, columns=list(columns)).select(list(columns))
+        wanted = plain_schema(table.schema)
+        return table if wanted.equals(table.schema) else table.cast(wanted)
 
     def _answer(self, table: pa.Table, positions: Callable[[], Any]) -> pa.Table:
         columns = [table.column(name) for name in self._plan.columns]

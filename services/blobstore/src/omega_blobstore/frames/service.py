@@ -17,6 +17,7 @@ from omegaproto.frames import FrameInfo, FrameManifest, FramePart, FrameQuery
 from omegaproto.ids import new_id
 
 from omega_blobstore.blobs import BlobService, ref_of
+from omega_blobstore.concurrently import mapped
 from omega_blobstore.frames.blobfile import RangeFile, blob_file, read_exactly
 from omega_blobstore.manifests import ManifestRepository
 from omega_blobstore.metrics import BlobstoreMetrics
@@ -87,18 +88,14 @@ class FrameService:
         return self._ahead(lambda: _scan(plan, open_part))
 
     async def _footers(self, bucket: str, parts: tuple[str, ...]) -> list[tuple[StoredBlob, Footer]]:
-        limit = asyncio.Semaphore(_FOOTERS_AT_ONCE)
+        most = self._options.max_row_group_bytes
 
         async def one(id: str) -> tuple[StoredBlob, Footer]:
-            async with limit:
-                blob = await self._blobs.stat(bucket, id)
-                tail = await self._tail(blob)
-                most = self._options.max_row_group_bytes
-                return blob, await self._run(lambda: _read_footer(blob, tail, most))
+            blob = await self._blobs.stat(bucket, id)
+            tail = await self._tail(blob)
+            return blob, await self._run(lambda: _read_footer(blob, tail, most))
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(id)) for id in parts]
-        return [task.result() for task in tasks]
+        return await mapped(one, parts, at_once=_FOOTERS_AT_ONCE)
 
     async def _tail(self, blob: StoredBlob) -> bytes:
         """Give the end of a blob, with the whole Parquet footer in it."""

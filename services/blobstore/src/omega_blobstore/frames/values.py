@@ -44,6 +44,13 @@ def value_type(arrow_type: pa.DataType) -> pa.DataType:
     return arrow_type.value_type if pa.types.is_dictionary(arrow_type) else arrow_type
 
 
+def plain_type(arrow_type: pa.DataType) -> pa.DataType:
+    """Give the type in which a frame gives a stored type out: views, which Arrow cannot filter yet, as plain values."""
+    if pa.types.is_string_view(arrow_type):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(arrow_type) else arrow_type
+
+
 def family_of(arrow_type: pa.DataType) -> Family:
     """Give the family of a type of values."""
     is_ = pa.types
@@ -51,7 +58,7 @@ def family_of(arrow_type: pa.DataType) -> Family:
         return Family.whole
     if is_.is_floating(arrow_type):
         return Family.real
-    if is_.is_string(arrow_type) or is_.is_large_string(arrow_type) or is_.is_string_view(arrow_type):
+    if is_.is_string(arrow_type) or is_.is_large_string(arrow_type):
         return Family.text
     if is_.is_decimal(arrow_type):
         return Family.decimal
