@@ -34,7 +34,6 @@ class Claimer:
         self,
         kit: Kit,
         options: WorkerOptions,
-        known: Callable[[str], bool],
         begin: Callable[[ClaimedTask], None],
         release_waiting: Callable[[], None],
     ) -> None:
@@ -44,7 +43,7 @@ class Claimer:
         self._begin = begin
         self._release_waiting = release_waiting
         self._wake = asyncio.Event()
-        self._bells = Doorbells(kit, options.label_names, known, self._wake.set)
+        self._bells = Doorbells(kit, options.label_names, self._wake.set)
         self._pace = Pace(options.slots, options.claim_ahead)
         self._stall: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None

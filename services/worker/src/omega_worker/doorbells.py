@@ -35,13 +35,10 @@ class WaitingBell:
 class Doorbells:
     """The doorbells that wait for a claim, in order of arrival."""
 
-    def __init__(
-        self, kit: Kit, labels: tuple[str, ...], known: Callable[[str], bool], arrived: Callable[[], None]
-    ) -> None:
+    def __init__(self, kit: Kit, labels: tuple[str, ...], arrived: Callable[[], None]) -> None:
         self._kit = kit
         self._log: Any = kit.log
         self._labels = labels
-        self._known = known
         self._arrived = arrived
         self._waiting: dict[str, WaitingBell] = {}
         self._taken: set[str] = set()
@@ -134,8 +131,8 @@ class Doorbells:
 
     async def _on_ring(self, doorbell: Doorbell) -> None:
         task_id = doorbell.task_id
-        if task_id in self._waiting or task_id in self._taken or self._known(task_id):
-            return  # rung again for what is here already
+        if task_id in self._waiting or task_id in self._taken:
+            return  # rung again for what is about to be claimed
         bell = WaitingBell(doorbell)
         if self.prefetch == 0:
             bell.settle(False)

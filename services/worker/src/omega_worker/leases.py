@@ -57,7 +57,9 @@ class LeaseKeeper:
         return len(self._held)
 
     def add(self, attempt: Attempt) -> None:
-        """Hold an attempt's lease."""
+        """Hold an attempt's lease. An older attempt of the same task has lost its own: it ends."""
+        if attempt.task_id in self._held:
+            self._held[attempt.task_id].stop(Stop.lease_lost)
         self._held[attempt.task_id] = attempt
         self._interval = renewal_interval(attempt.lease.expires_at, self._kit.clock.now())
         self._holding.set()

@@ -16,6 +16,7 @@ from omega_worker.settings import WorkerOptions
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
+_LEAVE_SECONDS = 2.0
 
 
 @dataclass(eq=False)
@@ -53,8 +54,12 @@ class ChildPool:
         self._grow()
 
     async def close(self) -> None:
-        """Kill all children and return when they are gone."""
+        """End all children and return when they are gone."""
         self._closed = True
+        for child in self._children:
+            child.leave()
+        if self._children:
+            await asyncio.wait({child.exited for child in self._children}, timeout=_LEAVE_SECONDS)
         for child in self._children | self._warming:
             child.kill()
         while self._chores:

@@ -50,6 +50,7 @@ class ChildProcess:
         self._printing: asyncio.ReadTransport | None = None
         self._answer: asyncio.Future[Message] | None = None
         self._task_id: str | None = None
+        self._leaving = False
         self._gone = asyncio.Event()
         self._pidfd = self._watch()
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
@@ -81,7 +82,7 @@ class ChildProcess:
         loop = asyncio.get_running_loop()
         child._printing, _ = await loop.connect_read_pipe(lambda: _Printed(child._on_printed), os.fdopen(printed, "rb"))
         _, child._channel = await loop.create_unix_connection(
-            lambda: SupervisorEnd(child._on_message, child.kill), sock=ours
+            lambda: SupervisorEnd(child._on_message, child._on_hung_up), sock=ours
         )
         return child
 
@@ -118,6 +119,12 @@ class ChildProcess:
         """Ask it, and all it started, to end (SIGTERM)."""
         self._signal(signal.SIGTERM)
 
+    def leave(self) -> None:
+        """Hang up: an idle child then ends by itself, a busy one within a second."""
+        self._leaving = True
+        if self._channel is not None:
+            self._channel.close()
+
     def kill(self) -> None:
         """End it, and all it started, at once (SIGKILL)."""
         self._signal(signal.SIGKILL)
@@ -147,6 +154,10 @@ class ChildProcess:
             return -1
         asyncio.get_running_loop().add_reader(pidfd, self._on_exit)
         return pidfd
+
+    def _on_hung_up(self) -> None:
+        if not self._leaving:
+            self.kill()  # it cannot be told anything any more
 
     def _on_exit(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)

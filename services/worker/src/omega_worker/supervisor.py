@@ -31,7 +31,7 @@ class Supervisor:
         self._metrics = metrics
         self._leases = LeaseKeeper(kit, options.name)
         self._completer = Completer(kit, options.name, self._leases.__contains__)
-        self._claimer = Claimer(kit, options, self._leases.__contains__, self._begin, self._release_waiting)
+        self._claimer = Claimer(kit, options, self._begin, self._release_waiting)
         self._running: set[asyncio.Task[None]] = set()
 
     @property
