@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -114,3 +115,15 @@ def test_a_name_that_is_taken_is_left_out() -> None:
     registry = KindRegistry([plugin("a", "special_kinds"), plugin("b", "special_kinds")])
     with pytest.warns(RuntimeWarning, match=r"'b'.*'third\.dict' is taken"):
         assert len(list(registry)) == 1
+
+
+def test_pickles_are_read_and_written_in_one_module() -> None:
+    import omegakinds
+
+    folder = Path(omegakinds.__file__).parent
+    found = [
+        path.name
+        for path in folder.glob("*.py")
+        if re.search(r"^\s*(import|from) (pickle|joblib|cloudpickle|dill)\b", path.read_text(), re.MULTILINE)
+    ]
+    assert found == ["pickles.py"]
