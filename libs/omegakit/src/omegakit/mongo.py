@@ -11,6 +11,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+from urllib.parse import parse_qsl, urlsplit
 
 from bson import ObjectId
 from bson.errors import BSONError, InvalidDocument
@@ -26,7 +27,6 @@ from pymongo.errors import (
     InvalidURI,
     OperationFailure,
     PyMongoError,
-    WriteError,
     WTimeoutError,
 )
 
@@ -53,6 +53,7 @@ Driver = Literal["motor", "pymongo"]
 Collection: TypeAlias = "AsyncCollection[dict[str, Any]]"
 
 _DUPLICATE = 11_000
+_REFUSED_CHANGES = (14, 28)  # an addition to what is no number; a path through what is no document
 _OPTIONS: dict[str, Any] = {
     "w": "majority",
     "journal": True,
@@ -61,6 +62,9 @@ _OPTIONS: dict[str, Any] = {
     "retryWrites": True,
     "retryReads": True,
     "tz_aware": True,
+}
+# A URL may name other ones; what makes writes durable it cannot weaken.
+_DEFAULTS: dict[str, Any] = {
     "serverSelectionTimeoutMS": 5_000,
     "connectTimeoutMS": 5_000,
     "timeoutMS": 30_000,
@@ -114,11 +118,13 @@ class Mongo:
 
 
 def _client(url: str, driver: Driver) -> AsyncMongoClient[dict[str, Any]]:
+    named = {name.lower() for name, _ in parse_qsl(urlsplit(url).query)}
+    options = _OPTIONS | {name: value for name, value in _DEFAULTS.items() if name.lower() not in named}
     if driver == "pymongo":
-        return AsyncMongoClient(url, **_OPTIONS)
+        return AsyncMongoClient(url, **options)
     from motor.motor_asyncio import AsyncIOMotorClient
 
-    return cast("AsyncMongoClient[dict[str, Any]]", AsyncIOMotorClient(url, **_OPTIONS))
+    return cast("AsyncMongoClient[dict[str, Any]]", AsyncIOMotorClient(url, **options))
 
 
 @contextmanager
@@ -150,7 +156,7 @@ def _translated(error: PyMongoError) -> OmegaError:
         return Unavailable(
             f"MongoDB does not answer: {error}.", action="Try again; an unanswered write may have taken effect."
         )
-    if isinstance(error, WriteError) and error.code in (14, 28, 2, 40):
+    if isinstance(error, OperationFailure) and error.code in _REFUSED_CHANGES:
         return BadBody(f"MongoDB refuses the change: {error}.", action="Set whole fields; add to numbers only.")
     if isinstance(error, OperationFailure) and error.code in (13, 18):
         return Unavailable(f"MongoDB refuses this user: {error}.", action="Check the user, password and database.")
