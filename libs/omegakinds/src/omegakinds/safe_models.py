@@ -1,8 +1,9 @@
-"""scikit-learn models in the skops format: read without running code, from a reviewed list of types only.
+"""scikit-learn models in the skops format: read from a fixed list of types only, never from types that a file adds.
 
-skops itself trusts scikit-learn's estimators, numpy and scipy functions. The list below adds the types that fitted
-estimators hold. Each was reviewed: constructing it, and setting its state, calls nothing that the file chooses. Trees
-hold indices that scikit-learn follows without checks, so they are checked here after loading.
+skops itself trusts scikit-learn's estimators, numpy and scipy functions. The list below adds what fitted estimators of
+scikit-learn hold, and their families: kernels, distances, splitters, metrics. All are of functools, numpy, scipy
+or scikit-learn. Compiled types follow indices in their state without checks: trees are checked here after loading;
+neighbour indexes (KDTree, BallTree) are not, so a hostile file could crash the process that uses one.
 """
 
 from __future__ import annotations
