@@ -86,6 +86,14 @@ async def test_workers_are_listed_until_they_leave_or_are_silent(home: Home, sch
     assert (await home.bus.call(ListWorkers(), token=home.mesh.own())).items == ()
 
 
+async def test_a_worker_that_registers_sixteen_times_at_once_is_listed_once(
+    home: Home, scheduler: SchedulerService
+) -> None:
+    await asyncio.gather(*(home.as_worker(RegisterWorker(worker="w", labels=("gpu",), slots=1)) for _ in range(16)))
+    listed = await home.bus.call(ListWorkers(), token=home.mesh.own())
+    assert [each.worker for each in listed.items] == ["w"]
+
+
 async def test_too_many_tasks_are_refused_until_some_are_gone(home: Home) -> None:
     await home.scheduler(max_queued=2)
     first, _ = await home.submit(home.spec("a"), home.spec("b"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import TypeVar
 
 from omegakit.docs import Doc
 from omegakit.service import Kit
@@ -42,7 +44,9 @@ from omega_scheduler.records import bounded, claim_bytes, fitting, record_of, ta
 from omega_scheduler.repository import TaskRepository
 from omega_scheduler.settings import SchedulerOptions
 
+ItemT = TypeVar("ItemT")
 _TOKEN_BYTES = 16
+_SIGNED_AT_ONCE = 8
 
 
 class LeaseService:
@@ -70,7 +74,7 @@ class LeaseService:
             claimed += await self._claimed_before(request, docs, task_ids)
         count = fitting(claimed, claim_bytes)
         await self._hand_back(claimed[count:], request.worker)
-        return Claims.model_construct(items=tuple(map(self._claimed, claimed[:count])))
+        return Claims.model_construct(items=tuple([self._claimed(doc) async for doc in _gently(claimed[:count])]))
 
     async def _claimed_before(
         self, request: ClaimTasks, docs: Sequence[Doc | None], task_ids: Sequence[str]
@@ -100,7 +104,8 @@ class LeaseService:
         task_ids = [lease.task_id for lease in request.leases]
         events = [Renew(lease.token) for lease in request.leases]
         docs = await self._repository.change(self._direct(task_ids, events))
-        return LeaseStatuses.model_construct(items=tuple(map(self._status, task_ids, docs)))
+        statuses = [self._status(*each) async for each in _gently(list(zip(task_ids, docs, strict=True)))]
+        return LeaseStatuses.model_construct(items=tuple(statuses))
 
     def _status(self, task_id: str, doc: Doc | None) -> LeaseStatus:
         if doc is None:
@@ -165,6 +170,14 @@ class LeaseService:
         now = self._clock.now()
         changes = [(task_id, direct(event, now, self._policy)) for task_id, event in zip(task_ids, events, strict=True)]
         return [(task_id, change) for task_id, change in changes if change is not None]
+
+
+async def _gently(items: Sequence[ItemT]) -> AsyncIterator[ItemT]:
+    """Give items, and let others run now and then: signing a token takes about 0.1 ms."""
+    for count, item in enumerate(items, 1):
+        yield item
+        if count % _SIGNED_AT_ONCE == 0:
+            await asyncio.sleep(0)
 
 
 def _lease(doc: Doc) -> Lease:
