@@ -47,6 +47,11 @@ class _OmModule(ModuleType):
             return getattr(self._instance(), name)
         raise AttributeError(f"module 'omegamesh' has no attribute {name!r}")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing the subpackage `runtime` sets it here, and would hide the API's own `runtime`.
+        if name not in _INSTANCE:
+            super().__setattr__(name, value)
+
     def __getitem__(self, bucket: str | None) -> Omega:
         return self._instance()[bucket]
 

@@ -103,7 +103,7 @@ Elsewhere, and for curl:
 
 def _read_key(credentials: Path) -> str:
     """Give the shell words that read the key out of its file."""
-    code = "import json, sys; print(json.load(open(sys.argv[1]))['apikey'])"
+    code = 'import json, sys; print(json.load(open(sys.argv[1]))["apikey"])'
     return f'"$(python3 -c {shlex.quote(code)} {shlex.quote(str(credentials))})"'
 
 
