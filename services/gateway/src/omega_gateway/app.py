@@ -10,10 +10,11 @@ from omegakit.health import health_routes
 from omegakit.service import Asgi, Kit
 from omegaproto.errors import OmegaError, Unavailable
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from omega_gateway.auth import Authenticator
 from omega_gateway.edge import Edge
-from omega_gateway.errors import on_http_error, on_omega_error, on_validation_error
+from omega_gateway.errors import on_disconnect, on_http_error, on_omega_error, on_validation_error
 from omega_gateway.fastpath import FastPredict
 from omega_gateway.parts import Parts
 from omega_gateway.predict import Predictor
@@ -92,6 +93,7 @@ def make_api(parts: Parts) -> FastAPI:
     api.add_exception_handler(OmegaError, on_omega_error)
     api.add_exception_handler(RequestValidationError, on_validation_error)
     api.add_exception_handler(HTTPException, on_http_error)
+    api.add_exception_handler(ClientDisconnect, on_disconnect)
     api.add_exception_handler(Exception, on_omega_error)
     return api
 

@@ -118,10 +118,7 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message.get("headers", ()), self._header]
-            if self.status == 413:
-                headers.append((b"connection", b"close"))
-            message = {**message, "headers": headers}
+            message = {**message, "headers": [*message.get("headers", ()), self._header]}
         elif not message.get("more_body", False):
             self.complete = True
         await self._send(message)

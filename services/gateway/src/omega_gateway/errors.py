@@ -127,8 +127,13 @@ def body_too_large(limit: int | None) -> TooLarge:
 
 
 async def on_omega_error(_request: Request, error: Exception) -> Response:
-    """Answer an error of the mesh."""
-    return error_response(error) if isinstance(error, OmegaError) else error_response(internal_error())
+    """Answer an error of the mesh, or one that nobody expected."""
+    return error_response(error if isinstance(error, OmegaError) else internal_error())
+
+
+async def on_disconnect(_request: Request, _error: Exception) -> Response:
+    """Answer a client that went away before its request was whole: nobody will read it."""
+    return Response(status_code=499)
 
 
 async def on_validation_error(_request: Request, error: Exception) -> Response:

@@ -109,6 +109,4 @@ class FastPredict:
 
 def _failed(error: OmegaError) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
     extra = [(name.lower().encode(), value.encode()) for name, value in error_headers(error).items()]
-    if error.status == 413:
-        extra.append((b"connection", b"close"))
     return error.status, error_body(error), extra

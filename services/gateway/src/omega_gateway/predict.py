@@ -19,7 +19,7 @@ from omegakit.batching import GreedyBatcher
 from omegakit.bus import Bus
 from omegakit.metrics import Metrics
 from omegakit.tokens import Tokens
-from omegaproto.errors import BadBody, CallTimeout, OmegaError, TooLarge, Unavailable, error_from
+from omegaproto.errors import BadBody, CallTimeout, OmegaError, Overloaded, TooLarge, Unavailable, error_from
 from omegaproto.messages import MAX_MESSAGE_BYTES
 from omegaproto.names import parse_name
 from omegaproto.objects import GetObject, Metadata, ObjectDropped, RevisionCommitted, Store
@@ -100,7 +100,7 @@ def read_body(raw: bytes, limit: int) -> tuple[str, int]:
         raise BadBody(
             "The body is empty.", action='Send {"columns": [...], "data": [...]}, or name a dataset: ?datax=.'
         )
-    size = len(encode_basestring(text)) + len(raw) - len(text) + 1
+    size = len(encode_basestring(text)) + len(raw) - len(text) + len(",")
     if size > MAX_BATCH_BYTES:
         raise too_large(limit)
     return text, size
@@ -245,13 +245,24 @@ class Predictor:
             )
         except Unavailable as error:
             raise Unavailable(
-                f"No worker with the label {label!r} can be reached for predictions: {error.message}",
-                action=f"Start a worker with the label {label!r}, or wait until one is back.",
+                f"No worker with the label {label!r} answered: {error.message}",
+                action=f"{error.action} Workers with the label {label!r} answer for this model.".strip(),
                 label=label,
             ) from error
         if len(reply.items) != len(items):
             raise OmegaError("The worker answered another number of requests than it was sent.")
-        return [_opened(prediction) for prediction in reply.items]
+        return await self._ask_again(key, items, [_opened(prediction) for prediction in reply.items])
+
+    async def _ask_again(
+        self, key: tuple[str, ...], items: list[Item], answers: list[str | BaseException]
+    ) -> Sequence[str | BaseException]:
+        """Send those again whose results found no room in the reply beside the others."""
+        crowded_out = [index for index, answer in enumerate(answers) if isinstance(answer, Overloaded)]
+        if 0 < len(crowded_out) < len(items):
+            again = await self._send(key, [items[index] for index in crowded_out])
+            for index, answer in zip(crowded_out, again, strict=True):
+                answers[index] = answer
+        return answers
 
     def _reader_token(self, principal: Principal, bucket: str) -> str:
         return self._tokens.acting_for(principal.model_copy(update={"grants": {bucket: Role.reader}}), bucket)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from omegaproto.errors import TooLarge, UnknownAction
+from omegaproto.errors import OmegaError, TooLarge, UnknownAction
 from omegaproto.messages import MAX_MESSAGE_BYTES
 from omegaproto.names import parse_name
 from omegaproto.scopes import READING_ACTIONS, WRITING_ACTIONS, Role, action_operation
@@ -83,14 +83,14 @@ def _request(caller: Caller, specs: Sequence[TaskSpec]) -> SubmitTasks:
 
 async def get_tasks(caller: Caller, task_ids: Sequence[str]) -> list[Task]:
     """Give tasks by id, in several messages when their results take too much for one. Raises TaskNotFound."""
-    try:
-        request = GetTasks(bucket=caller.bucket, task_ids=tuple(task_ids))
-        return list((await caller.call(request)).items)
-    except TooLarge:
-        if len(task_ids) == 1:
-            raise
-        half = len(task_ids) // 2
-        return await get_tasks(caller, task_ids[:half]) + await get_tasks(caller, task_ids[half:])
+    tasks: list[Task] = []
+    while len(tasks) < len(task_ids):
+        request = GetTasks(bucket=caller.bucket, task_ids=tuple(task_ids[len(tasks) :]))
+        found = (await caller.call(request)).items
+        if not found:
+            raise OmegaError("The scheduler answered with no task.", action="See its log.")
+        tasks.extend(found)
+    return tasks
 
 
 async def wait_for(caller: Caller, task_ids: Sequence[str], seconds: float) -> Sequence[Task]:

@@ -20,6 +20,26 @@ from omega_gateway.settings import GatewayOptions
 Read = Callable[[], Awaitable[Sequence[Task]]]
 
 
+class _Waiter:
+    """One request that waits: what wakes it, and the tasks that events brought along."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self._ended: dict[str, Task] = {}
+
+    def wake(self, task: Task | None) -> None:
+        if task is not None:
+            self._ended[task.id] = task
+        self.event.set()
+
+    def told(self, tasks: Sequence[Task]) -> Sequence[Task] | None:
+        """Give the tasks with those that events brought in their places; None when they must be read again."""
+        self.event.clear()
+        if not self._ended:
+            return None
+        return [self._ended.get(task.id, task) for task in tasks]
+
+
 class TaskWaiters:
     """The requests of this gateway that wait for tasks."""
 
@@ -27,7 +47,7 @@ class TaskWaiters:
         self._bus = bus
         self._recheck = options.recheck_seconds
         self._limit = options.max_waiters
-        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._waiters: dict[str, set[_Waiter]] = {}
         self._count = 0
         self._draining = False
 
@@ -48,46 +68,48 @@ class TaskWaiters:
 
     def wake_all(self) -> None:
         """Have every waiter read its tasks again."""
-        for events in self._waiters.values():
-            for event in events:
-                event.set()
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.wake(None)
 
     async def _finished(self, event: TaskFinished) -> None:
+        tasks = {task.id: task for task in event.tasks}
         for task_id in event.task_ids:
             for waiter in self._waiters.get(task_id, ()):
-                waiter.set()
+                waiter.wake(tasks.get(task_id))
 
     async def wait(self, task_ids: Sequence[str], seconds: float, read: Read) -> Sequence[Task]:
-        """Give what `read` gives, once at least one of the tasks has ended or `seconds` have passed.
+        """Give the tasks that `read` gives, once at least one has ended or `seconds` have passed.
 
         Raises what `read` raises; Overloaded when too many requests wait.
         """
         if self._count >= self._limit:
             raise too_many(self._count, "requests wait for tasks")
-        event, deadline = asyncio.Event(), time.monotonic() + seconds
-        self._register(task_ids, event)
+        waiter, deadline = _Waiter(), time.monotonic() + seconds
+        self._register(task_ids, waiter)
         try:
-            while True:
-                event.clear()
-                tasks = await read()
+            tasks = await read()
+            while not any(task.state in TERMINAL for task in tasks):
                 left = deadline - time.monotonic()
-                if left <= 0 or self._draining or any(task.state in TERMINAL for task in tasks):
-                    return tasks
+                if left <= 0 or self._draining:
+                    break
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(left, self._recheck)):
-                        await event.wait()
+                        await waiter.event.wait()
+                tasks = waiter.told(tasks) or await read()
+            return tasks
         finally:
-            self._unregister(task_ids, event)
+            self._unregister(task_ids, waiter)
 
-    def _register(self, task_ids: Sequence[str], event: asyncio.Event) -> None:
+    def _register(self, task_ids: Sequence[str], waiter: _Waiter) -> None:
         self._count += 1
         for task_id in task_ids:
-            self._waiters.setdefault(task_id, set()).add(event)
+            self._waiters.setdefault(task_id, set()).add(waiter)
 
-    def _unregister(self, task_ids: Sequence[str], event: asyncio.Event) -> None:
+    def _unregister(self, task_ids: Sequence[str], waiter: _Waiter) -> None:
         self._count -= 1
         for task_id in set(task_ids):
-            events = self._waiters[task_id]
-            events.discard(event)
-            if not events:
+            waiters = self._waiters[task_id]
+            waiters.discard(waiter)
+            if not waiters:
                 del self._waiters[task_id]

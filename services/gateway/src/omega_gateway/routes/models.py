@@ -20,7 +20,7 @@ from omegaproto.errors import (
 )
 from omegaproto.ids import new_id
 from omegaproto.messages import Message
-from omegaproto.tasks import TERMINAL, Payload, Task, TaskSpec, TaskState
+from omegaproto.tasks import FORMAT, TERMINAL, Payload, Task, TaskSpec, TaskState
 from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 
@@ -199,7 +199,7 @@ async def _spec(caller: Caller, name: str, action: str, options: VerbOptions, da
         action=MODEL + action,
         target=name,
         inputs={key: value for key, value in given.items() if value is not None},
-        params={"__format": "json"},
+        params={FORMAT: "json"},
         label=options.label or label_of(metadata),
         idempotency_key=options.key or new_id(),
     )

@@ -24,6 +24,7 @@ from omegaproto.tasks import (
 from pydantic import Field, JsonValue
 
 from omega_gateway.access import CancelsTasks, ReadsTasks, SubmitsTasks, identifier, reply, scoped_router
+from omega_gateway.routes.params import After, Limit
 from omega_gateway.tasking import get_tasks, submit_tasks, wait_for
 
 router = scoped_router("tasks")
@@ -95,10 +96,10 @@ async def submit(caller: SubmitsTasks, body: NewTasks) -> Response:
 
 @router.get("/tasks", response_model=TaskList)
 async def list_tasks(
-    caller: ReadsTasks, state: TaskState | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    caller: ReadsTasks, state: TaskState | None = None, limit: Limit = 100, after: After = None
 ) -> Response:
-    """List the tasks of the bucket, newest first."""
-    return reply(await caller.call(ListTasks(bucket=caller.bucket, state=state, limit=limit)))
+    """List the tasks of the bucket, newest first, without their results."""
+    return reply(await caller.call(ListTasks(bucket=caller.bucket, state=state, limit=limit, after=after)))
 
 
 @router.post("/tasks/wait", response_model=TaskList)
