@@ -91,7 +91,7 @@ class Followups:
         for bucket, docs in by_bucket.items():
             small = tuple(task_of(doc) for doc in docs if shown_bytes(doc) <= _SMALL_BYTES)
             ids = tuple(doc["_id"] for doc in docs)
-            await self._kit.bus.publish(TaskFinished.model_construct(bucket=bucket, task_ids=ids, tasks=small))
+            await self._kit.bus.publish(TaskFinished(bucket=bucket, task_ids=ids, tasks=small))
 
     def check_bus(self) -> None:
         """Return when the broker is there. Raises Unavailable."""

@@ -74,7 +74,7 @@ class LeaseService:
             claimed += await self._claimed_before(request, docs, task_ids)
         count = fitting(claimed, claim_bytes)
         await self._hand_back(claimed[count:], request.worker)
-        return Claims.model_construct(items=tuple([self._claimed(doc) async for doc in _gently(claimed[:count])]))
+        return Claims(items=tuple([self._claimed(doc) async for doc in _gently(claimed[:count])]))
 
     async def _claimed_before(
         self, request: ClaimTasks, docs: Sequence[Doc | None], task_ids: Sequence[str]
@@ -91,7 +91,7 @@ class LeaseService:
             await self.complete(CompleteTasks(worker=worker, completions=tuple(released)))
 
     def _claimed(self, doc: Doc) -> ClaimedTask:
-        return ClaimedTask.model_construct(
+        return ClaimedTask(
             task=task_of(doc, whole=True, result=False), lease=_lease(doc), access_token=self._access_token(doc)
         )
 
@@ -105,12 +105,12 @@ class LeaseService:
         events = [Renew(lease.token) for lease in request.leases]
         docs = await self._repository.change(self._direct(task_ids, events))
         statuses = [self._status(*each) async for each in _gently(list(zip(task_ids, docs, strict=True)))]
-        return LeaseStatuses.model_construct(items=tuple(statuses))
+        return LeaseStatuses(items=tuple(statuses))
 
     def _status(self, task_id: str, doc: Doc | None) -> LeaseStatus:
         if doc is None:
             return LeaseStatus(task_id=task_id)
-        return LeaseStatus.model_construct(
+        return LeaseStatus(
             task_id=task_id,
             lease=_lease(doc),
             cancel_requested=doc["cancel_requested"],
@@ -125,7 +125,7 @@ class LeaseService:
         while left := [place for place in range(len(completions)) if place not in results]:
             # Each turn but the last means that a cancel came in between, and that happens to a task once.
             await self._complete_by_record(completions, left, results)
-        return CompletionResults.model_construct(items=tuple(results[place] for place in range(len(completions))))
+        return CompletionResults(items=tuple(results[place] for place in range(len(completions))))
 
     async def _complete_directly(self, completions: list[Completion], results: dict[int, CompletionResult]) -> None:
         now = self._clock.now()
@@ -161,9 +161,7 @@ class LeaseService:
         for (place, task_id, change), doc in zip(changes, docs, strict=True):
             if doc is not None:
                 followed.append((doc, change.then, TaskState.running))
-                results[place] = CompletionResult.model_construct(
-                    task_id=task_id, recorded=True, state=TaskState(doc["state"])
-                )
+                results[place] = CompletionResult(task_id=task_id, recorded=True, state=TaskState(doc["state"]))
         self._followups.follow(followed)
 
     def _direct(self, task_ids: Sequence[str], events: Sequence[TaskEvent]) -> list[tuple[str, Change]]:
@@ -181,7 +179,7 @@ async def _gently(items: Sequence[ItemT]) -> AsyncIterator[ItemT]:
 
 
 def _lease(doc: Doc) -> Lease:
-    return Lease.model_construct(task_id=doc["_id"], token=doc["token"], expires_at=doc["wake_at"])
+    return Lease(task_id=doc["_id"], token=doc["token"], expires_at=doc["wake_at"])
 
 
 def _event(completion: Completion) -> TaskEvent:

@@ -1,7 +1,7 @@
 """Task documents and what they stand for: how a task is written, read back, and shown. Pure: no store, no bus.
 
 A spec, a result and an error are kept as JSON text: they may hold any key and any number, and a hot path then parses
-only what it needs. What the documents hold was validated when it came in, so messages are built without checking again.
+only what it needs.
 """
 
 from __future__ import annotations
@@ -96,10 +96,16 @@ def stored(fields: dict[str, Any]) -> Doc:
     return {name: _stored_value(value) for name, value in fields.items()}
 
 
+_STORED: dict[type, Callable[[Any], str]] = {
+    Payload: json_text,
+    ErrorInfo: json_text,
+    TaskState: str,
+}
+
+
 def _stored_value(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return json_text(value)
-    return value.value if isinstance(value, TaskState) else value
+    convert = _STORED.get(type(value))
+    return value if convert is None else convert(value)
 
 
 def update_for(task_id: str, change: Change) -> Update:
@@ -130,7 +136,7 @@ def task_of(doc: Doc, *, whole: bool = False, result: bool = True) -> Task:
     spec = TaskSpec.model_validate_json(doc["spec"])
     if not whole and _size(doc["spec"]) > _SHOWN_SPEC_BYTES:
         spec = spec.model_copy(update={"inputs": {}, "params": {}})
-    return Task.model_construct(
+    return Task(
         id=doc["_id"],
         spec=spec,
         userid=doc["userid"],

@@ -73,7 +73,7 @@ class TaskService:
         await self._workers.check({spec.label for spec in request.specs})
         self._counts.admit(len(made))
         stored = await self._store(made, request.specs)
-        return TaskList.model_construct(items=tuple(map(task_of, stored)))
+        return TaskList(items=tuple(map(task_of, stored)))
 
     def _documents(self, request: SubmitTasks, user: Principal) -> list[tuple[Doc, Then]]:
         now = self._clock.now()
@@ -128,7 +128,7 @@ class TaskService:
             self._visible(doc, request.bucket, task_id)
             for task_id, doc in zip(request.task_ids, await self._repository.get(request.task_ids), strict=True)
         ]
-        return TaskList.model_construct(items=tuple(map(task_of, docs[: fitting(docs, shown_bytes)])))
+        return TaskList(items=tuple(map(task_of, docs[: fitting(docs, shown_bytes)])))
 
     async def list(self, request: ListTasks) -> TaskList:
         """Give a page of a bucket's tasks, newest first, without results."""
@@ -136,7 +136,7 @@ class TaskService:
         count = fitting(page.items, shown_bytes)
         if count < len(page.items):
             page = await self._repository.newest(request.bucket, request.state, count, request.after)
-        return TaskList.model_construct(items=tuple(task_of(doc, result=False) for doc in page.items), next=page.next)
+        return TaskList(items=tuple(task_of(doc, result=False) for doc in page.items), next=page.next)
 
     async def cancel(self, request: CancelTask) -> Task:
         """Cancel a task: at once when it waits, through its worker when it runs. Raises TaskNotFound."""
