@@ -85,10 +85,12 @@ async def test_what_does_not_exist(mesh: Mesh) -> None:
 async def test_a_corrupted_blob_is_not_loaded(mesh: Mesh) -> None:
     metadata = await put(mesh, LogisticRegression().fit(X, Y), "corrupted")
     (blob,) = metadata.revision.blobs
-    (file,) = [path for path in (mesh.home.folder / "blobs").rglob("*") if path.is_file() and blob.id in path.name]
+    file = mesh.home.folder / "blobs" / blob.id[:2] / blob.id[2:]
+    file.chmod(0o600)
     file.write_bytes(bytes(reversed(file.read_bytes())))
-    with pytest.raises(OmegaError):
+    with pytest.raises(OmegaError) as caught:
         await predict(mesh, metadata)
+    assert caught.value.code in {"blob_corrupted", "unavailable"}
 
 
 async def test_a_predict_child_that_dies_is_replaced(mesh: Mesh) -> None:

@@ -102,6 +102,8 @@ class ChildPool:
 
     def _pump(self) -> None:
         """Give waiting users what is idle, and start what is missing."""
+        self._idle = [child for child in self._idle if child.alive]
+        self._wanted = deque(wanted for wanted in self._wanted if not wanted.child.done())
         for wanted in list(self._wanted):
             child = self._take(wanted.bucket)
             if child is not None:
@@ -113,7 +115,6 @@ class ChildPool:
         self._grow()
 
     def _take(self, bucket: str | None) -> ChildProcess | None:
-        self._idle = [child for child in self._idle if child.alive]
         fitting = [child for child in self._idle if bucket is None or child.bucket in {None, bucket}]
         if not fitting:
             return None
