@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omega_mesh.embedded import EmbeddedMesh
 from omega_mesh.home import Credentials, Home
 from omegamesh.config import Config
 from omegamesh.http import MeshClient
@@ -136,8 +138,6 @@ def client(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 @pytest.fixture
 def nobody_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home folder without configuration, and an environment without OMEGA_ variables; gives the folder."""
-    import os
-
     for name in [name for name in os.environ if name.startswith("OMEGA_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -147,9 +147,18 @@ def nobody_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def embedded_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Credentials]:
-    """An embedded mesh over a folder of its own, for all tests of the run: where it listens and how to log in."""
-    mesh = EmbeddedMesh(Home(tmp_path_factory.mktemp("home")))
-    try:
-        yield mesh.start()
-    finally:
-        mesh.stop()
+    """An embedded mesh over a folder of its own, kept by `om up` for all tests of the run: its address and a login."""
+    home = Home(tmp_path_factory.mktemp("home"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OMEGA_")}
+    command = [sys.executable, "-c", "from omegamesh.cli import main; main()", "up", "--port", "0"]
+    with subprocess.Popen(
+        command, env=environment | {"OMEGA_HOME": str(home.folder)}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert any("/api/v1/ping" in line for line in process.stdout), home.log_file.read_text(encoding="utf-8")
+            found = home.announced()
+            assert found is not None
+            yield found
+        finally:
+            process.terminate()
