@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from omegakit.settings import LogSettings
 def log_file(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "log"
     structlog.get_config()["logger_factory"]._file.close()
+    logging.captureWarnings(capture=False)
+    logging.getLogger().handlers = [
+        kept for kept in logging.getLogger().handlers if type(kept).__module__ != "omegakit.logs"
+    ]
     structlog.reset_defaults()
 
 
@@ -53,6 +58,14 @@ def test_an_exception_is_told_with_its_traceback(log_file: Path) -> None:
     (line,) = lines(log_file)
     assert "ValueError" in line["exception"]
     assert "verysecret" not in log_file.read_text()
+
+
+def test_what_libraries_log_has_the_same_form(log_file: Path) -> None:
+    configure_logs(LogSettings(file=log_file))
+    logging.getLogger("aio_pika").error("lost %s", "it")
+    logging.getLogger("aio_pika").info("chatter")
+    (line,) = lines(log_file)
+    assert (line["event"], line["level"], line["service"]) == ("lost it", "error", "aio_pika")
 
 
 def test_people_can_read_it_too(log_file: Path) -> None:

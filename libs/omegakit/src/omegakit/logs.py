@@ -33,8 +33,11 @@ def _masked(value: Any) -> Any:
     return value
 
 
-def configure_logs(settings: LogSettings) -> None:
-    """Set up structlog for this process. Called by entry points only, once, never on import."""
+def configure_logs(settings: LogSettings, *, own_process: bool = True) -> None:
+    """Set up logs for this process. Called by entry points only, once, never on import.
+
+    Unless this is a process of our own, what the user's libraries log and warn is left alone.
+    """
     stream = settings.file.open("a", buffering=1, encoding="utf-8") if settings.file else sys.stderr
     structlog.configure(
         processors=[*_processors(), *_rendering(settings, stream)],
@@ -42,6 +45,18 @@ def configure_logs(settings: LogSettings) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
+    if not own_process:
+        return
+    logging.captureWarnings(capture=True)
+    logging.basicConfig(handlers=[_LibraryLogs()], level=logging.WARNING, force=True)
+
+
+class _LibraryLogs(logging.Handler):
+    """What libraries log by the standard module, in the same form as our own lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = structlog.get_logger(service=record.name)
+        logger.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
 
 
 def _processors() -> list[Processor]:

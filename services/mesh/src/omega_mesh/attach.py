@@ -29,7 +29,7 @@ class LocalMesh:
 
         from omega_mesh.embedded import EmbeddedMesh
 
-        configure_logs(LogSettings(file=home.log_file))
+        configure_logs(LogSettings(file=home.log_file), own_process=False)
         self._lock = lock
         self._mesh = EmbeddedMesh(home)
         self.credentials = self._mesh.start()
