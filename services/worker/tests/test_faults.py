@@ -30,7 +30,7 @@ async def test_a_completion_survives_a_scheduler_that_was_away(own_mesh: MakeMes
     mesh: Mesh = await own_mesh()
     file = tmp_path / "go"
     task_id = await submit_fit(mesh, "waits_for_file", str(file))
-    await until(lambda: "omega_worker_running 1.0" in mesh.metrics)
+    await until((tmp_path / "go.begun").exists)
     await mesh.stop("scheduler")
     file.touch()
     await until(lambda: 'omega_worker_tasks_total{outcome="succeeded"} 1.0' in mesh.metrics)
@@ -80,7 +80,7 @@ async def test_a_drain_lets_a_short_task_end(own_mesh: MakeMesh, tmp_path: Path)
     mesh: Mesh = await own_mesh()
     file = tmp_path / "go"
     task_id = await submit_fit(mesh, "waits_for_file", str(file))
-    await until(lambda: "omega_worker_running 1.0" in mesh.metrics)
+    await until((tmp_path / "go.begun").exists)
     stopping = asyncio.create_task(mesh.stop("worker"))
     await asyncio.sleep(0)
     file.touch()
@@ -94,7 +94,7 @@ async def test_a_busy_worker_leaves_doorbells_to_another(own_mesh: MakeMesh, tmp
     mesh: Mesh = await own_mesh(worker={"slots": 1, "name": "busy"})
     file = tmp_path / "go"
     long = await submit_fit(mesh, "waits_for_file", str(file))
-    await until(lambda: "omega_worker_running 1.0" in mesh.metrics)
+    await until((tmp_path / "go.begun").exists)
     waiting = await mesh.submit(*[spec() for _ in range(5)])
     other = Mesh(mesh.home, {"worker": {"worker": {"name": "idle"}, "http": {"uds": tmp_path / "other"}}}, mesh.broker)
     other.servers = dict(mesh.servers)

@@ -231,6 +231,11 @@ def test_labels_from_the_environment(given: str, monkeypatch: pytest.MonkeyPatch
     assert WorkerSettings().worker.label_names == ("cpu", "gpu")
 
 
+def test_workers_have_names_of_their_own() -> None:
+    assert WorkerOptions().named().name != WorkerOptions().named().name
+    assert WorkerOptions(name="mine").named().name == "mine"
+
+
 @pytest.mark.parametrize("labels", ["", ",", ["x" * 64], [f"l{n}" for n in range(65)]])
 def test_labels_that_are_none(labels: object) -> None:
     with pytest.raises(ValidationError, match="Give 1 to 64 labels"):

@@ -23,7 +23,7 @@ class WorkerService:
     """Runs tasks and answers predictions, in child processes."""
 
     def __init__(self, kit: Kit, settings: WorkerSettings) -> None:
-        options = settings.worker
+        options = settings.worker.named()
         self._kit = kit
         self._log: Any = kit.log
         self._options = options

@@ -33,10 +33,9 @@ class WorkerOptions(Group):
     )
     slots: int = Field(default=2, ge=1, le=1024, description="How many tasks run at once, each in a child process.")
     name: str = Field(
-        default_factory=default_name,
-        min_length=1,
+        default="",
         max_length=128,
-        description="The worker's id; by default made of host, process and random digits.",
+        description="The worker's id, which no other worker may have. Empty: made of host, process and random digits.",
     )
     predict_children: int = Field(
         default=1, ge=1, le=64, description="How many child processes answer predictions, one batch at a time each."
@@ -81,6 +80,10 @@ class WorkerOptions(Group):
         if not labels or len(labels) > MOST_LABELS or any(len(label) > MOST_LABEL_LENGTH for label in labels):
             raise ValueError(f"Give 1 to {MOST_LABELS} labels of 1 to {MOST_LABEL_LENGTH} characters, such as cpu,gpu.")
         return labels
+
+    def named(self) -> WorkerOptions:
+        """Give the same options with a name."""
+        return self if self.name else self.model_copy(update={"name": default_name()})
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -82,5 +82,6 @@ class Misbehaving(BaseEstimator):
             time.sleep(60)
 
     def waits_for_file(self):
+        Path(f"{self.argument}.begun").touch()
         while not Path(self.argument).exists():
             time.sleep(0.01)
