@@ -16,6 +16,8 @@ from omega_worker.process import ChildDied, ChildProcess
 
 TERM_SECONDS = 2.0
 """How long a cancelled task may take to end by itself after SIGTERM."""
+_CHILD_SECONDS = 30.0
+"""How long to wait for a child before the task goes back to others: this worker may not be able to start any."""
 _HARMLESS = frozenset({"noop"})
 """Actions that run no code of a bucket, so that any child will do."""
 
@@ -38,6 +40,7 @@ class Attempt:
 
     async def run(self, pool: ChildPool) -> Completion | None:
         """Run the task in a child and give the completion; None when there is nothing to record."""
+        expiry = asyncio.get_running_loop().call_later(_CHILD_SECONDS, self.stop, Stop.released)
         try:
             self._waiting = asyncio.current_task()
             child = await pool.acquire(None if self.spec.action in _HARMLESS else self.spec.bucket)
@@ -47,6 +50,7 @@ class Attempt:
             return ended_by_us(self.lease, self.spec, self._why)
         finally:
             self._waiting = None
+            expiry.cancel()
         try:
             return await self._run_in(child)
         finally:

@@ -9,9 +9,9 @@ from omegakinds.wire import encode_value
 from omegamesh.client import Omega
 from omegamesh.config import Config
 from omegamesh.http import MeshClient
-from omegamesh.runtime.execute import FORMAT, execute
+from omegamesh.runtime.execute import execute
 from omegaproto.messages import Message
-from omegaproto.tasks import Payload
+from omegaproto.tasks import FORMAT, Payload
 
 from omega_worker.child.failures import failure_of
 from omega_worker.child.plain import json_payload
