@@ -83,6 +83,7 @@ SAMPLES: list[Message] = [
     tasks.TaskList(items=(TASK,)),
     tasks.GetTasks(bucket="b", task_ids=(TASK.id,)),
     tasks.ListTasks(bucket="b", state=tasks.TaskState.queued),
+    tasks.ListTaskBlobRefs(after="x"),
     tasks.CancelTask(bucket="b", task_id=TASK.id),
     tasks.TaskFinished(bucket="b", task_ids=(TASK.id,)),
     tasks.ClaimTasks(worker="w", task_ids=(TASK.id,)),

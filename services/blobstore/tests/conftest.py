@@ -22,6 +22,7 @@ from omegakit.settings import AuthSettings, BlobsSettings, DocsSettings, HttpSet
 from omegaproto.errors import Unavailable
 from omegaproto.objects import BlobRef, BlobRefPage, ListBlobRefs
 from omegaproto.scopes import Principal, Role
+from omegaproto.tasks import ListTaskBlobRefs
 from pydantic import SecretStr
 
 BUCKET = "omegaml"
@@ -37,6 +38,8 @@ class References:
     fails_at: int | None = None
     """The page that cannot be read."""
     pages: int = 0
+    task_blob_ids: list[str] = field(default_factory=list)
+    scheduler_is_away: bool = False
 
     async def answer(self, request: ListBlobRefs, _caller: Principal) -> BlobRefPage:
         at = int(request.after or 0)
@@ -49,6 +52,12 @@ class References:
             frame_ids=tuple(self.frame_ids[at : at + 2]),
             next=str(at + 2) if more else None,
         )
+
+    async def answer_for_tasks(self, _request: ListTaskBlobRefs, _caller: Principal) -> BlobRefPage:
+        """Answer as the scheduler of these tests."""
+        if self.scheduler_is_away:
+            raise Unavailable("The scheduler is away.")
+        return BlobRefPage(blob_ids=tuple(self.task_blob_ids))
 
 
 @dataclass
@@ -122,6 +131,7 @@ async def open_store(tmp_path: Path) -> AsyncIterator[OpenStore]:
             references = References()
             rpc = kit.rpc()
             await rpc.serve(ListBlobRefs, references.answer)
+            await rpc.serve(ListTaskBlobRefs, references.answer_for_tasks)
             stack.push_async_callback(rpc.stop)
             service = create(kit, settings)
             socket = tmp_path / "s"

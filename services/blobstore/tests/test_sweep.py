@@ -132,3 +132,21 @@ async def test_the_timer_sweeps_and_survives_failures(open_store: Any, local_sto
         store.references.fails_at = None
         while await blob_ids(store):
             await asyncio.sleep(0.01)
+
+
+async def test_what_tasks_refer_to_stays(old_store: Any, clock: ManualClock) -> None:
+    kept, gone = [(await old_store.upload(b"x")).id for _ in range(2)]
+    clock.advance(4000)
+    old_store.references.task_blob_ids = [kept]
+    assert (await sweep(old_store)).blobs == 1
+    assert await blob_ids(old_store) == {kept}
+    assert gone != kept
+
+
+async def test_without_the_scheduler_nothing_is_removed(old_store: Any, clock: ManualClock) -> None:
+    await old_store.upload(b"x")
+    clock.advance(4000)
+    old_store.references.scheduler_is_away = True
+    with pytest.raises(Unavailable):
+        await sweep(old_store)
+    assert len(await blob_ids(old_store)) == 1

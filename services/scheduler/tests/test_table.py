@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 from omega_scheduler.app import SchedulerService
 from omegaproto.errors import ErrorInfo
-from omegaproto.tasks import CompleteTasks, Completion, Payload, TaskState
+from omegaproto.objects import BlobRef
+from omegaproto.tasks import CompleteTasks, Completion, ListTaskBlobRefs, Payload, TaskState
 
 from .conftest import Home
 
@@ -248,3 +249,33 @@ async def test_completions_and_cancels_race_to_one_end(home: Home) -> None:
         (task,) = await home.get(lease.task_id)
         assert task.state in {TaskState.succeeded, TaskState.cancelled}
         # A cancel that lost to the release found the task queued, or running: it is cancelled at once or by its flag.
+
+
+def blobs(*letters: str) -> Payload:
+    """Give a payload of one blob for each letter."""
+    refs = tuple(BlobRef(id=letter * 32, sha256="0" * 64, length=1) for letter in letters)
+    return Payload(kind="ndarray.bin", blobs=refs)
+
+
+async def test_tasks_tell_which_blobs_they_hold(home: Home) -> None:
+    await home.submit(home.spec("plain"), home.spec("inputs", inputs={"X": blobs("a", "b"), "Y": "d[y]"}))
+    lease = await home.started()
+    await home.complete(lease, "succeeded", result=blobs("c"))
+    found: list[str] = []
+    after = None
+    while True:
+        page = await home.bus.call(ListTaskBlobRefs(after=after, limit=1), token=home.mesh.own())
+        found += page.blob_ids
+        after = page.next
+        if after is None:
+            break
+    assert sorted(found) == ["a" * 32, "b" * 32, "c" * 32]
+
+
+async def test_a_page_of_held_blobs_fits_into_a_message(home: Home) -> None:
+    many = Payload(kind="x", blobs=tuple(BlobRef(id=f"{n:032x}", sha256="0" * 64, length=1) for n in range(1000)))
+    for number in range(6):
+        await home.submit(home.spec(f"k{number}", inputs={"X": many}))
+    page = await home.bus.call(ListTaskBlobRefs(), token=home.mesh.own())
+    assert len(page.blob_ids) <= 4000
+    assert page.next is not None

@@ -15,7 +15,7 @@ from pydantic import Field, JsonValue
 from omegaproto.errors import ErrorInfo
 from omegaproto.messages import Empty, Event, Message, Request
 from omegaproto.names import MAX_NAME_LENGTH
-from omegaproto.objects import BlobRef
+from omegaproto.objects import BlobRef, BlobRefPage
 from omegaproto.scopes import Role
 
 DEFAULT_LABEL = "cpu"
@@ -140,6 +140,14 @@ class CancelTask(Request[Task], subject="scheduler.cancel_task", operation="task
 
     bucket: str
     task_id: str
+
+
+class ListTaskBlobRefs(Request[BlobRefPage], subject="scheduler.list_blob_refs", operation="mesh.internal"):
+    """Page through the blobs that inputs and results of tasks refer to: for blobstore's mark-and-sweep."""
+
+    bucket: str = "*"
+    after: str | None = None
+    limit: int = Field(default=500, ge=1, le=1000)
 
 
 class TaskFinished(Event, subject="scheduler.task_finished"):

@@ -1,4 +1,4 @@
-"""Mark and sweep: blobs and frames that no revision refers to are removed once they are old enough.
+"""Mark and sweep: blobs and frames that no revision and no task refers to are removed once they are old enough.
 
 Candidates are listed first, then everything that revisions and frames refer to is crossed off: what is committed while
 a sweep runs is either crossed off or too young to be a candidate. When a page of references cannot be read, nothing of
@@ -17,6 +17,7 @@ from omegakit.service import Kit
 from omegaproto.blobs import Swept
 from omegaproto.errors import OmegaError
 from omegaproto.objects import BlobRefPage, ListBlobRefs
+from omegaproto.tasks import ListTaskBlobRefs
 
 from omega_blobstore.manifests import ManifestRepository
 from omega_blobstore.metrics import BlobstoreMetrics
@@ -105,15 +106,15 @@ class Sweeper:
         return removed
 
     async def _cross_off(self, candidates: set[str], referred: Callable[[BlobRefPage], Iterable[str]]) -> None:
-        """Take everything that revisions refer to out of `candidates`."""
-        after = None
-        while candidates:
-            request = ListBlobRefs(after=after)
-            page = await self._kit.bus.call(request, token=self._kit.tokens.own())
-            candidates.difference_update(referred(page))
-            if page.next is None:
-                return
-            after = page.next
+        """Take everything that revisions and tasks refer to out of `candidates`: each owner answers for its own."""
+        for question in (ListBlobRefs, ListTaskBlobRefs):
+            after = None
+            while candidates:
+                page = await self._kit.bus.call(question(after=after), token=self._kit.tokens.own())
+                candidates.difference_update(referred(page))
+                if page.next is None:
+                    break
+                after = page.next
 
 
 async def _batches(items: AsyncIterator[T], size: int) -> AsyncIterator[list[T]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from omegakit.rpc import RpcServer
 from omegaproto.messages import Empty
+from omegaproto.objects import BlobRefPage
 from omegaproto.scopes import Principal
 from omegaproto.tasks import (
     CancelTask,
@@ -14,6 +15,7 @@ from omegaproto.tasks import (
     ForgetWorker,
     GetTasks,
     LeaseStatuses,
+    ListTaskBlobRefs,
     ListTasks,
     ListWorkers,
     RegisterWorker,
@@ -44,6 +46,7 @@ class TaskHandlers:
         await rpc.serve(GetTasks, self.get)
         await rpc.serve(ListTasks, self.list)
         await rpc.serve(CancelTask, self.cancel)
+        await rpc.serve(ListTaskBlobRefs, self.blob_refs)
 
     async def submit(self, request: SubmitTasks, caller: Principal) -> TaskList:
         """Store tasks."""
@@ -60,6 +63,10 @@ class TaskHandlers:
     async def cancel(self, request: CancelTask, _caller: Principal) -> Task:
         """Cancel a task."""
         return await self._tasks.cancel(request)
+
+    async def blob_refs(self, request: ListTaskBlobRefs, _caller: Principal) -> BlobRefPage:
+        """Page through what tasks refer to."""
+        return await self._tasks.blob_refs(request)
 
 
 class WorkerHandlers:

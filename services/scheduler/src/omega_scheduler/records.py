@@ -78,6 +78,7 @@ def new_document(
         "spec": text,
         "result": None,
         "error": None,
+        "holds_blobs": any(isinstance(value, Payload) and value.blobs for value in spec.inputs.values()) or None,
     }
     return doc, then
 
@@ -92,8 +93,10 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 def stored(fields: dict[str, Any]) -> Doc:
-    """Give fields as the store holds them: models as JSON text, states as their names."""
-    return {name: _stored_value(value) for name, value in fields.items()}
+    """Give fields as the store holds them: models as JSON text, states as names; a result with blobs is marked."""
+    kept = {name: _stored_value(value) for name, value in fields.items()}
+    result = fields.get("result")
+    return kept | {"holds_blobs": True} if isinstance(result, Payload) and result.blobs else kept
 
 
 _STORED: dict[type, Callable[[Any], str]] = {
@@ -155,6 +158,16 @@ def task_of(doc: Doc, *, whole: bool = False, result: bool = True) -> Task:
 def same_request(doc: Doc, spec: TaskSpec) -> bool:
     """Say whether the task of a document was submitted with this spec."""
     return TaskSpec.model_validate_json(doc["spec"]) == spec
+
+
+def blob_ids(doc: Doc) -> list[str]:
+    """Give the ids of the blobs that the inputs and the result of a task refer to."""
+    payloads = [
+        value for value in TaskSpec.model_validate_json(doc["spec"]).inputs.values() if isinstance(value, Payload)
+    ]
+    if doc.get("result"):
+        payloads.append(Payload.model_validate_json(doc["result"]))
+    return [blob.id for payload in payloads for blob in payload.blobs]
 
 
 def claim_bytes(doc: Doc) -> int:

@@ -54,6 +54,11 @@ class TaskRepository:
             where.append(Cond("state", "==", state.value))
         return await self._docs.find(TASKS.name, where, sort=(("created", -1), ("_id", -1)), limit=limit, after=after)
 
+    async def holding_blobs(self, after: str | None, limit: int) -> Page:
+        """Give a page of the tasks whose inputs or result are blobs."""
+        where = (Cond("holds_blobs", "==", True),)
+        return await self._docs.find(TASKS.name, where, limit=limit, after=after, fields=("spec", "result"))
+
     async def change(self, changes: Sequence[tuple[str, Change]]) -> list[Doc | None]:
         """Apply changes of tasks in one go, each while its guard holds; None for each that was not applied.
 

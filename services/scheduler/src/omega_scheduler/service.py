@@ -9,15 +9,27 @@ from omegakit.docs import Doc
 from omegakit.service import Kit
 from omegaproto.errors import BadRequest, IdempotencyMismatch, TaskNotFound, TooLarge, Unavailable
 from omegaproto.ids import new_id
+from omegaproto.objects import BlobRefPage
 from omegaproto.scopes import Principal
 from omegaproto.states import Cancel, Change, Then, decide
-from omegaproto.tasks import CancelTask, GetTasks, ListTasks, SubmitTasks, Task, TaskList, TaskSpec, TaskState
+from omegaproto.tasks import (
+    CancelTask,
+    GetTasks,
+    ListTaskBlobRefs,
+    ListTasks,
+    SubmitTasks,
+    Task,
+    TaskList,
+    TaskSpec,
+    TaskState,
+)
 
 from omega_scheduler.access import task_role
 from omega_scheduler.counts import TaskCounts
 from omega_scheduler.followups import Followups
 from omega_scheduler.records import (
     REPLY_BYTES,
+    blob_ids,
     fitting,
     new_document,
     record_of,
@@ -31,6 +43,7 @@ from omega_scheduler.workers import WorkerRegistry
 
 _INSERTED_AT_ONCE = 1000
 _TRIES = 3
+_IDS_OF_A_PAGE = 4000
 
 
 class TaskService:
@@ -137,6 +150,16 @@ class TaskService:
         if count < len(page.items):
             page = await self._repository.newest(request.bucket, request.state, count, request.after)
         return TaskList(items=tuple(task_of(doc, result=False) for doc in page.items), next=page.next)
+
+    async def blob_refs(self, request: ListTaskBlobRefs) -> BlobRefPage:
+        """Give a page of the blobs that kept tasks refer to; fewer tasks when theirs are too many for one message."""
+        limit = request.limit
+        while True:
+            page = await self._repository.holding_blobs(request.after, limit)
+            found = tuple(id for doc in page.items for id in blob_ids(doc))
+            if len(found) <= _IDS_OF_A_PAGE or limit == 1:
+                return BlobRefPage(blob_ids=found, next=page.next)
+            limit = max(1, limit // 2)
 
     async def cancel(self, request: CancelTask) -> Task:
         """Cancel a task: at once when it waits, through its worker when it runs. Raises TaskNotFound."""
