@@ -36,6 +36,16 @@ class Answer:
         return json.dumps(self.body).encode()
 
 
+class _Server(ThreadingHTTPServer):
+    """A server that says nothing about clients that went away, as those of some tests do."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @dataclass
 class Request:
     """One request as it arrived."""
@@ -53,8 +63,7 @@ class ScriptedServer:
         self.answers: list[Answer] = []
         self.requests: list[Request] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 

@@ -43,6 +43,14 @@ def test_a_second_put_adds_warns_or_replaces(mesh_om: Any, sales: Path) -> None:
     assert "Choose one of --replace and --append" in result.stderr
 
 
+def test_a_table_without_rows_is_not_stored(mesh_om: Any, person: Person) -> None:
+    Path("empty.csv").write_text("a,b\n", encoding="utf-8")
+    status, shown = person("datasets", "put", "empty.csv", "empty")
+    assert status == 0
+    assert "warning: 'empty' was not stored: the frame is empty." in shown
+    assert mesh_om("datasets", "list").stdout == ""
+
+
 def test_any_file_comes_back_as_it_was(mesh_om: Any, sales: Path) -> None:
     metadata = json.loads(mesh_om("datasets", "put", sales, "raw", "--format", "binary", "--json").stdout)
     assert metadata["kind"] == "python.file"
