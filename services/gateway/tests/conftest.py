@@ -110,6 +110,12 @@ class Mesh:
     broker: MemoryBroker
     worker: Worker
     stack: AsyncExitStack
+    folder: Path
+    options: dict[str, Any]
+
+    @property
+    def store_url(self) -> str:
+        return str(self.options["blobstore_url"])
 
     def client(self, credentials: str | None = f"ApiKey admin:{ADMIN_KEY}", bucket: str | None = None) -> Any:
         headers = {"Authorization": credentials} if credentials else {}
@@ -135,9 +141,7 @@ class Mesh:
 
     async def second_gateway(self, **options: Any) -> Any:
         """Start one more gateway on the same mesh."""
-        return await _gateway(self.stack, self.broker, self.kit_settings, **options)
-
-    kit_settings: dict[str, Any] = field(default_factory=dict)
+        return await gateway(self.stack, self.broker, self.options, **options)
 
 
 def trusted() -> dict[str, Any]:
@@ -151,7 +155,7 @@ async def kit_for(stack: AsyncExitStack, broker: MemoryBroker, name: str, settin
     return make_kit(name, settings, bus)
 
 
-async def _gateway(
+async def gateway(
     stack: AsyncExitStack, broker: MemoryBroker, options: dict[str, Any], **more: Any
 ) -> tuple[GatewayService, HttpServer, Kit]:
     settings = GatewaySettings(**trusted(), gateway=options | more)
@@ -179,8 +183,8 @@ async def start_mesh(stack: AsyncExitStack, folder: Path, **options: Any) -> Mes
     worker = Worker(await kit_for(stack, broker, "worker", _worker_settings()))
     await worker.start()
     chosen = {"blobstore_url": store.url} | options
-    service, server, kit = await _gateway(stack, broker, chosen)
-    return Mesh(server.url, service, server, kit, broker, worker, stack, chosen)
+    service, server, kit = await gateway(stack, broker, chosen)
+    return Mesh(server.url, service, server, kit, broker, worker, stack, folder, chosen)
 
 
 def _worker_settings() -> ServiceSettings:

@@ -1,4 +1,4 @@
-"""Predictions: batches, their bounds, one bad request alone, time limits, absent workers, and what caches must forget."""
+"""Predictions: batches, bounds, one bad request alone, time limits, absent workers, and what caches must forget."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_a_spec_that_fits_no_message_is_refused() -> None:
 
 @pytest.mark.parametrize("action", ["dance", "model.", "model.dance", "modelpredict", "predict", "model.noop"])
 def test_unknown_actions(action: str) -> None:
-    with pytest.raises(UnknownAction, match="model.predict"):
+    with pytest.raises(UnknownAction, match=r"model\.predict"):
         operation_of(action)
 
 

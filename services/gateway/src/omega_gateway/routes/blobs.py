@@ -24,9 +24,9 @@ async def upload(caller: WritesBlobs, request: Request) -> Response:
     return await caller.parts.blobstore.upload(request, "/v1/blobs", caller.bucket, caller.token)
 
 
-@router.api_route(
+@router.head("/blobs/{blob_id}", response_class=Response, responses={200: {}, 206: {}, 416: {}})
+@router.get(
     "/blobs/{blob_id}",
-    methods=["GET", "HEAD"],
     response_class=Response,
     responses={
         200: {"content": _BYTES},

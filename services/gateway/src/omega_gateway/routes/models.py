@@ -122,27 +122,23 @@ async def describe(caller: ReadsObjects, name: Name) -> Response:
     return reply(ModelDescription(model=name, result=info, resource_uri=f"{verb_uri(name, '')}"))
 
 
-@router.api_route("/model/{name:path}/fit", methods=["POST", "PUT"], response_model=ModelAnswer, responses=_PENDING)
+@router.post("/model/{name:path}/fit", response_model=ModelAnswer, responses=_PENDING)
+@router.put("/model/{name:path}/fit", response_model=ModelAnswer, responses=_PENDING)
 async def fit(caller: Fits, name: Name, options: Options) -> Response:
     """Fit a model on datasets and store it as a new revision."""
     return await _as_task(caller, name, "fit", options, None)
 
 
-@router.api_route(
-    "/model/{name:path}/partial_fit", methods=["POST", "PUT"], response_model=ModelAnswer, responses=_PENDING
-)
+@router.post("/model/{name:path}/partial_fit", response_model=ModelAnswer, responses=_PENDING)
+@router.put("/model/{name:path}/partial_fit", response_model=ModelAnswer, responses=_PENDING)
 async def partial_fit(caller: Fits, name: Name, options: Options) -> Response:
     """Fit a model further on datasets and store it as a new revision."""
     return await _as_task(caller, name, "partial_fit", options, None)
 
 
-@router.api_route(
-    "/model/{name:path}/{action}",
-    methods=["POST", "PUT", "GET"],
-    response_model=ModelAnswer,
-    responses=_PENDING,
-    openapi_extra=_BODY,
-)
+@router.post("/model/{name:path}/{action}", response_model=ModelAnswer, responses=_PENDING, openapi_extra=_BODY)
+@router.put("/model/{name:path}/{action}", response_model=ModelAnswer, responses=_PENDING, openapi_extra=_BODY)
+@router.get("/model/{name:path}/{action}", response_model=ModelAnswer, responses=_PENDING)
 async def run_verb(caller: Predicts, name: Name, action: Action, options: Options, request: Request) -> Response:
     """Run a verb on the data in the body (up to about 200 KiB), or on datasets (`datax`, `datay`) of any size."""
     caller.authorize(operation_of(MODEL + action))
