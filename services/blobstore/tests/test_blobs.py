@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegakit.http import TransportError
-from omegakit.settings import AuthSettings
+from omegakit.http import TransportError, open_client
+from omegakit.server import HttpServer
+from omegakit.settings import AuthSettings, HttpSettings
 from omegakit.tokens import Tokens
 from omegaproto.blobs import StatBlobs, SweepBlobs
 from omegaproto.errors import BlobNotFound, Forbidden
@@ -81,10 +83,13 @@ async def test_an_upload_that_is_too_large_is_refused_before_it_is_read(
     store = await open_store(local_stores, max_blob_bytes=1000)
     reader, writer = await asyncio.open_unix_connection(str(store.socket))
     writer.write(_request_head(store, f"Content-Length: {10**15}"))
-    answer = await asyncio.wait_for(reader.read(), 10)
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write_eof()
+        body = await reader.read()
     writer.close()
-    assert b" 413 " in answer.splitlines()[0]
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["details"] == {"limit": 1000}
+    assert b" 413 " in head.splitlines()[0]
+    assert json.loads(body)["error"]["details"] == {"limit": 1000}
 
 
 async def test_an_upload_of_unknown_length_is_stopped_at_the_limit(
@@ -96,9 +101,30 @@ async def test_an_upload_of_unknown_length_is_stopped_at_the_limit(
         for _ in range(3):
             yield b"x" * 400
 
-    response = await store.http.post("/v1/blobs", params=B, content=body(), headers=store.headers())
-    assert error_of(response) == (413, "too_large")
+    for content in (body(), b"x" * 3000):
+        begin = time.monotonic()
+        response = await store.http.post("/v1/blobs", params=B, content=content, headers=store.headers())
+        assert error_of(response) == (413, "too_large")
+        assert time.monotonic() - begin < 4  # nothing waits for a body that has ended
     assert await everything(store) == []
+
+
+async def test_a_refusal_reaches_a_client_that_is_still_sending(local_store: Any) -> None:
+    """Over TCP, where closing at once would reset the connection and lose the answer."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 1024 * 1024
+
+    server = HttpServer(local_store.service.asgi, HttpSettings())
+    await server.start()
+    try:
+        async with open_client(server.url) as http:
+            for framing in ({}, {"Content-Length": str(20 * 1024 * 1024)}):
+                response = await http.post("/v1/blobs", params=B, content=body(), headers=framing)
+                assert error_of(response) == (401, "unauthenticated")
+    finally:
+        await server.stop()
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 5000000", "Transfer-Encoding: chunked"])

@@ -13,10 +13,34 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+_LINGER_SECONDS = 5.0
 
-def error_response(error: OmegaError, headers: dict[str, str] | None = None) -> JSONResponse:
+
+def error_response(error: OmegaError) -> JSONResponse:
     """Give an error as ``{"error": ErrorInfo}`` with its status."""
-    return JSONResponse({"error": error.info().model_dump(mode="json")}, error.status, headers)
+    return JSONResponse({"error": error.info().model_dump(mode="json")}, error.status)
+
+
+class Refusal(Response):
+    """An error as the answer to a request whose body is not read to its end. The connection closes after it.
+
+    The rest of the body is thrown away for some seconds first: closing on a client that still sends makes TCP reset
+    the connection, and the client would lose the answer.
+    """
+
+    def __init__(self, error: OmegaError) -> None:
+        info = ErrorInfo.model_dump_json(error.info())
+        super().__init__(f'{{"error":{info}}}', error.status, {"Connection": "close"}, "application/json")
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, throw the rest of the body away, and end."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while (await receive()).get("more_body"):
+                    pass
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def on_omega_error(_request: Request, error: Exception) -> Response:

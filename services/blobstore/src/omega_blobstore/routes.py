@@ -8,7 +8,7 @@ and answers an error as ``{"error": ErrorInfo}`` with its status. A blob or fram
     POST /v1/blobs?bucket=B                      scope blob.write
         body: the bytes. Headers, all optional: Content-Length, X-Content-SHA256 (hexadecimal).
         201 BlobRef as JSON. 400 checksum_mismatch | incomplete_upload, 413 too_large: nothing was stored.
-        Errors close the connection, because the rest of the body is not read.
+        A refusal in the middle of the body closes the connection after it.
     GET  /v1/blobs/{id}?bucket=B                 scope blob.read; HEAD too
         200, or 206 with Range (one range; If-Range too), 416 when it is outside the blob.
         Headers: Content-Length, ETag ("<sha256>"), X-Content-SHA256 (of the whole blob), Accept-Ranges.
@@ -31,7 +31,7 @@ from omegakit.service import Kit
 from omegaproto.errors import BadBody, BadRequest, IncompleteUpload, OmegaError
 from omegaproto.frames import FrameQuery
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -40,7 +40,7 @@ from omega_blobstore.blobs import BlobService
 from omega_blobstore.frames.service import FrameService
 from omega_blobstore.metrics import BlobstoreMetrics
 from omega_blobstore.ranges import ByteRange, Unsatisfiable, parse_range
-from omega_blobstore.responses import error_response, streamed
+from omega_blobstore.responses import Refusal, error_response, streamed
 
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 _SHA256_DIGITS = 64
@@ -62,12 +62,13 @@ class BlobRoutes:
 
     async def upload(self, request: Request) -> Response:
         """Store the body as a new blob."""
+        body = _Body(request)
         try:
             bucket = bucket_of(request, self._kit.tokens, "blob.write")
             sha256, length = _announced(request)
-            ref = await self._blobs.put(bucket, _body(request), sha256=sha256, length=length)
+            ref = await self._blobs.put(bucket, body.chunks(), sha256=sha256, length=length)
         except OmegaError as error:
-            return error_response(error, {"Connection": "close"})
+            return error_response(error) if body.ended else Refusal(error)
         return JSONResponse(ref.model_dump(mode="json"), 201)
 
     async def download(self, request: Request) -> Response:
@@ -133,15 +134,25 @@ def _announced(request: Request) -> tuple[str | None, int | None]:
     return sha256, int(length) if length is not None else None
 
 
-async def _body(request: Request) -> AsyncGenerator[bytes, None]:
-    try:
-        async for chunk in request.stream():
-            if chunk:
-                yield chunk
-    except ClientDisconnect:
-        raise IncompleteUpload(
-            "The connection was cut before the end of the upload; nothing was stored.", action="Upload again."
-        ) from None
+class _Body:
+    """The body of a request while it is read."""
+
+    def __init__(self, request: Request) -> None:
+        self._receive = request.receive
+        self.ended = False
+        """Whether it was read to its end, or its sender is gone."""
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Stream it. Raises IncompleteUpload when the connection is cut."""
+        while not self.ended:
+            message = await self._receive()
+            self.ended = not message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                raise IncompleteUpload(
+                    "The connection was cut before the end of the upload; nothing was stored.", action="Upload again."
+                )
+            if message.get("body"):
+                yield message["body"]
 
 
 def _wanted(request: Request, sha256: str, length: int) -> ByteRange | None:
@@ -152,7 +163,7 @@ def _wanted(request: Request, sha256: str, length: int) -> ByteRange | None:
 
 async def _query(request: Request) -> FrameQuery:
     body = bytearray()
-    async for chunk in _body(request):
+    async for chunk in _Body(request).chunks():
         body += chunk
         if len(body) > _MAX_QUERY_BYTES:
             raise BadBody("The query is over 4 MiB.", action="Filter by a range instead of a long list of values.")

@@ -289,6 +289,14 @@ def test_a_time_without_a_zone_is_in_the_columns_zone() -> None:
         assert table.column(ROW_COLUMN).to_pylist() == [10]
 
 
+@pytest.mark.parametrize("zero", [0.0, -0.0, 0])
+def test_both_zeros_are_zero(zero: float) -> None:
+    manifest, blobs = manifest_of([pa.table({"x": [0.0, -0.0, 1.0]})], 1)
+    for op, rows in {"eq": [0, 1], "ne": [2], "lte": [0, 1], "gt": [2]}.items():
+        table, _ = answer(manifest, blobs, FrameQuery(where=((f"x__{op}", zero),)))
+        assert table.column(ROW_COLUMN).to_pylist() == rows
+
+
 def test_nanoseconds_are_exact() -> None:
     manifest, blobs = manifest_of([pa.table({"x": pa.array([1, 2, 3], pa.int64()).cast(pa.timestamp("ns"))})], 1)
     table, _ = answer(manifest, blobs, FrameQuery(where=(("x__gt", "1970-01-01T00:00:00.000000001"),)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,10 +44,17 @@ def _truth(values: pa.Array, condition: Condition) -> pa.Array:
         return found if condition.value else pc.invert(found)
     values = _comparable(values)
     if condition.op in {"in", "nin"}:
-        known = pc.is_in(values, value_set=pa.array(condition.value, values.type))
+        known = pc.is_in(values, value_set=pa.array(_members(condition), values.type))
         known = known if condition.op == "in" else pc.invert(known)
         return pc.if_else(pc.is_valid(values), known, pa.scalar(None, pa.bool_()))
     return _compared(values, condition)
+
+
+def _members(condition: Condition) -> list[Any]:
+    """Give the values of a membership. Arrow looks them up by their bits, in which the two zeros of floats differ."""
+    values: list[Any] = condition.value
+    both_zeros = family_of(value_type(condition.stored)) is Family.real and 0.0 in values
+    return [*(value for value in values if value), 0.0, -0.0] if both_zeros else values
 
 
 def _compared(values: pa.Array, condition: Condition) -> pa.Array:

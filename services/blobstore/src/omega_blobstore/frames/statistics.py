@@ -52,7 +52,7 @@ def group_bounds(group: pq.RowGroupMetaData, schema: pa.Schema) -> dict[str, Bou
 
 def merged(groups: Iterable[Bounds]) -> Bounds:
     """Give the bounds of several runs of rows together."""
-    known = list(groups)
+    known = [bounds for bounds in groups if bounds.rows]
     rows = sum(bounds.rows for bounds in known)
     nulls = None if any(bounds.nulls is None for bounds in known) else sum(bounds.nulls or 0 for bounds in known)
     held = [bounds for bounds in known if not bounds.empty]
