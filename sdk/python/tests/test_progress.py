@@ -16,7 +16,7 @@ class ZMQInteractiveShell:
 
 
 @pytest.fixture
-def person_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def person_looks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Standard error is a terminal."""
     monkeypatch.delenv("OMEGA_PROGRESS", raising=False)
     monkeypatch.setenv("TERM", "xterm")
