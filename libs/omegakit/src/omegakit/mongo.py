@@ -7,7 +7,11 @@ failover could still roll back, and it does see every acknowledged write, which 
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
+import random
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
@@ -53,6 +57,7 @@ Driver = Literal["motor", "pymongo"]
 Collection: TypeAlias = "AsyncCollection[dict[str, Any]]"
 
 _DUPLICATE = 11_000
+_BACKOFF_SECONDS = 0.01
 _REFUSED_CHANGES = (14, 28)  # an addition to what is no number; a path through what is no document
 _OPTIONS: dict[str, Any] = {
     "w": "majority",
@@ -86,6 +91,7 @@ class Mongo:
     def __init__(self, url: str, *, driver: Driver | None = None) -> None:
         """Make the pool without connecting. Raises BadRequest for a URL that names no database, or is none."""
         self.driver = driver or driver_from_environment()
+        self._timeout_seconds = float(_named(url).get("timeoutms", _DEFAULTS["timeoutMS"])) / 1000
         try:
             self._client = _client(url, self.driver)
             self.database: AsyncDatabase[dict[str, Any]] = self._client.get_default_database()
@@ -110,15 +116,43 @@ class Mongo:
             await closing
 
     async def transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
-        """Give what `work` gave, committed as a whole; it runs again when another transaction was in its way."""
+        """Give what `work` gave, committed as a whole; it runs again when another writer was in its way.
+
+        The drivers' own loop would go on for two minutes; this one ends with the URL's `timeoutMS`.
+        """
         starting: Any = self._client.start_session()
         session: Session = starting if self.driver == "pymongo" else await starting
+        deadline = time.monotonic() + self._timeout_seconds
         async with session:
-            return await session.with_transaction(work)
+            while True:
+                try:
+                    return await _attempt(session, work)
+                except PyMongoError as error:
+                    if not error.has_error_label("TransientTransactionError") or time.monotonic() > deadline:
+                        raise
+                await asyncio.sleep(random.uniform(0, _BACKOFF_SECONDS))  # noqa: S311 - spreads writers, no secret
+
+
+async def _attempt(session: Session, work: Callable[[Session], Awaitable[T]]) -> T:
+    beginning: Any = session.start_transaction()
+    if inspect.isawaitable(beginning):
+        await beginning
+    try:
+        result = await work(session)
+        await session.commit_transaction()
+    finally:
+        if session.in_transaction:
+            await session.abort_transaction()
+    return result
+
+
+def _named(url: str) -> dict[str, str]:
+    """Give the options in a URL, their names in lower case."""
+    return {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
 
 
 def _client(url: str, driver: Driver) -> AsyncMongoClient[dict[str, Any]]:
-    named = {name.lower() for name, _ in parse_qsl(urlsplit(url).query)}
+    named = _named(url)
     options = _OPTIONS | {name: value for name, value in _DEFAULTS.items() if name.lower() not in named}
     if driver == "pymongo":
         return AsyncMongoClient(url, **options)
