@@ -52,7 +52,11 @@ class Victim:
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
     """A running mesh with short leases."""
-    settings = {"OMEGA_SCHEDULER__LEASE_SECONDS": str(LEASE_SECONDS)}
+    settings = {
+        "OMEGA_SCHEDULER__LEASE_SECONDS": str(LEASE_SECONDS),
+        "OMEGA_SCHEDULER__RING_AGAIN_SECONDS": "3",
+        "OMEGA_SCHEDULER__SWEEP_SECONDS": "1",
+    }
     with MongoServer() as mongo, RabbitServer() as rabbit:
         folder = tmp_path_factory.mktemp("chaos")
         with MeshProcesses(folder, with_database(mongo.url, "chaos"), rabbit.url, settings=settings) as mesh:

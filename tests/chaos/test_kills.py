@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 PARTS = ("worker", "scheduler", "gateway", "metadata", "blobstore", "rabbit", "mongo")
 TASKS, FITS, BATCH = 2000, 20, 20
 FRAME = pd.DataFrame({"x": range(20), "y": [0, 1] * 10})
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 480.0
 
 
 def persistently(call: Callable[[], Any], stop: float) -> Any:
