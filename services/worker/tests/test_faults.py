@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from misbehaving import Misbehaving
-from omegaproto.tasks import ListWorkers, Payload, Task, TaskState
+from omegaproto.tasks import Claims, ClaimTasks, CompleteTasks, Completion, ListWorkers, Payload, Task, TaskState
 
 from .conftest import Mesh, spec, until
 
@@ -49,18 +49,44 @@ async def test_tasks_submitted_while_the_worker_is_away_are_run_when_it_is_back(
     assert {task.state for task in tasks} == {TaskState.succeeded}
 
 
-async def test_a_lost_lease_ends_the_child_and_its_result_does_not_count(own_mesh: MakeMesh, tmp_path: Path) -> None:
-    """The scheduler is away for longer than the lease, and hands the task out anew when it is back."""
-    mesh: Mesh = await own_mesh(scheduler={"lease_seconds": 0.6, "sweep_seconds": 0.1})
+LOST = 'omega_worker_tasks_total{outcome="lease_lost"} 1.0'
+
+
+async def test_a_task_that_rings_again_is_run_anew_and_its_old_child_ends(own_mesh: MakeMesh, tmp_path: Path) -> None:
+    mesh: Mesh = await own_mesh(scheduler={"lease_seconds": 2.0, "sweep_seconds": 0.1})
     file = tmp_path / "begun"
     task_id = await submit_fit(mesh, "sleeps_at_first", str(file))
     await until(file.exists)
-    await mesh.stop("scheduler")
-    await mesh.start("scheduler")
+    leases = mesh.services["worker"]._supervisor._leases
+    await leases.stop()
+    await until(lambda: LOST in mesh.metrics)
+    leases.start()
     task: Task = await mesh.ended(task_id)
     assert (task.state, task.attempt, task.lost) == (TaskState.succeeded, 2, 1)
     assert await revisions(mesh) == 2
-    await until(lambda: 'omega_worker_tasks_total{outcome="lease_lost"} 1.0' in mesh.metrics)
+
+
+async def test_a_task_that_another_worker_took_ends_here_and_records_nothing(
+    own_mesh: MakeMesh, tmp_path: Path
+) -> None:
+    mesh: Mesh = await own_mesh(scheduler={"lease_seconds": 2.0, "sweep_seconds": 0.1}, worker={"slots": 1})
+    file = tmp_path / "begun"
+    task_id = await submit_fit(mesh, "sleeps_at_first", str(file))
+    await until(file.exists)
+    leases = mesh.services["worker"]._supervisor._leases
+    await leases.stop()
+    claims = Claims()
+    async with asyncio.timeout(30):
+        while not claims.items:
+            claims = await mesh.call(ClaimTasks(worker="thief", task_ids=(task_id,)))
+            await asyncio.sleep(0.05)
+    leases.start()
+    await until(lambda: LOST in mesh.metrics)
+    done = Completion(task_id=task_id, token=claims.items[0].lease.token, outcome="succeeded")
+    await mesh.call(CompleteTasks(worker="thief", completions=(done,)))
+    task: Task = await mesh.ended(task_id)
+    assert (task.state, task.attempt, task.worker) == (TaskState.succeeded, 2, "thief")
+    assert await revisions(mesh) == 1
 
 
 async def test_a_drain_hands_back_what_still_runs(own_mesh: MakeMesh, tmp_path: Path) -> None:
