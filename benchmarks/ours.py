@@ -14,11 +14,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from load import Request
-from omega_mesh.processes import MeshProcesses
-from omegakit.testing.urls import with_database
 from predict import OURS, Target
 from processes import HERE, Probe
 from samples import COLUMNS, ROW
+
+from omega_mesh.processes import MeshProcesses
+from omegakit.testing.urls import with_database
 
 _CLIENT = str(HERE / "ours_client.py")
 

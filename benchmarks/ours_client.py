@@ -4,12 +4,13 @@ import os
 import time
 from typing import Any
 
-import omegamesh as om
 from answering import answer_questions
 from load import once
 from ours import Access, predict_request
 from samples import mixed_frame, models
 from stats import percentile
+
+import omegamesh as om
 
 _FRAMES: list[Any] = []  # the frame is made when it is first needed: most probes never need it
 

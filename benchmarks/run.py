@@ -18,10 +18,11 @@ import predict
 import start
 import tasks
 from load import LoadFailed
-from omegakit.testing.servers import MissingComponent, MongoServer, RabbitServer, ServerFailed
-from omegaproto.errors import OmegaError
 from processes import ONE_THREAD, ProbeFailed
 from stats import Section
+
+from omegakit.testing.servers import MissingComponent, MongoServer, RabbitServer, ServerFailed
+from omegaproto.errors import OmegaError
 
 _PARTS = ("predict", "tasks", "frames", "start")
 

@@ -34,9 +34,10 @@ def predict_over_http(om: Any, body: dict[str, Any]) -> Any:
 
 def main() -> None:
     """Run all steps."""
-    import omegamesh as om
     from sklearn.datasets import load_iris
     from sklearn.linear_model import LogisticRegression
+
+    import omegamesh as om
 
     frame = load_iris(as_frame=True).frame
     frame.columns = ["sepal_length", "sepal_width", "petal_length", "petal_width", "target"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from omega_mesh.processes import MeshProcesses
 from omegakit.testing.servers import MongoServer, RabbitServer
 from omegakit.testing.urls import with_database

@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+
 from omegamesh.client import Omega
 from omegaproto.errors import CallTimeout, OmegaError, Overloaded, Unavailable
 from omegaproto.tasks import TERMINAL, TaskState
-from sklearn.ensemble import GradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
 
 PARTS = ("worker", "scheduler", "gateway", "metadata", "blobstore", "rabbit", "mongo")
 TASKS, FITS, BATCH = 2000, 20, 20

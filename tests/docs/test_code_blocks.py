@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from omega_mesh.docs import pages
 from omega_mesh.embedded import EmbeddedMesh
 from omega_mesh.home import Credentials, Home

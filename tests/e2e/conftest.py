@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+
 from omega_mesh.embedded import EmbeddedMesh
 from omega_mesh.home import Credentials, Home
 from omega_mesh.processes import MeshProcesses

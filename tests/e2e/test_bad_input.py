@@ -11,6 +11,8 @@ import httpx2
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
+
 from omega_mesh.home import Credentials
 from omegamesh.client import Omega, setup
 from omegaproto.errors import (
@@ -30,7 +32,6 @@ from omegaproto.errors import (
     UnknownLabel,
 )
 from omegaproto.ids import new_id
-from sklearn.linear_model import LogisticRegression
 
 FRAME = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "y": [0, 0, 1, 1]})
 

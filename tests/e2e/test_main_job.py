@@ -8,12 +8,13 @@ import httpx2
 import numpy as np
 import pandas as pd
 import pytest
-from omegamesh.client import Omega
 from pandas.testing import assert_frame_equal
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from omegamesh.client import Omega
 
 
 @pytest.fixture(scope="module")

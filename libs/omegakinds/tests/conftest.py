@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 import pytest
+
 from omegaproto.objects import BlobRef
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omegakinds.bodies import Rows, parse_body
 from omegaproto.errors import BadBody, BadInput, OmegaError
 

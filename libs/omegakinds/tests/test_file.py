@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from omegakinds.base import Dumped
 from omegakinds.file import PythonFile
 from omegaproto.errors import BadInput

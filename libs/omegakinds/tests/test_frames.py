@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from omegakinds.base import Dumped, FrameKind
 from omegakinds.frames import META, PART, DataFrames, SeriesRows, kinds
 from omegakinds.tables import ROW_COLUMN

@@ -8,6 +8,7 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 from hypothesis import given
+
 from omegakinds.base import Dumped
 from omegakinds.ndarray import NdArray
 from omegaproto.errors import BadInput, BlobCorrupted

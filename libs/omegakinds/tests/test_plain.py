@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omegakinds import plain
 from omegakinds.python import PythonData
 from omegaproto.errors import UnknownKind

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
+
 from omegakinds import Kind, KindRegistry
 from omegakinds.python import PythonData
 from omegaproto.errors import UnknownKind
 from omegaproto.objects import Store
-from sklearn.linear_model import LinearRegression
 
 OWN = ["pandas.dfrows", "pandas.serows", "ndarray.bin", "sklearn.joblib", "python.file", "python.data"]
 

@@ -11,8 +11,6 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegakinds.serving import ServedModel
-from omegaproto.errors import UnknownAction
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
@@ -24,6 +22,9 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from omegakinds.serving import ServedModel
+from omegaproto.errors import UnknownAction
 
 FRAME, TARGET = load_iris(return_X_y=True, as_frame=True)
 NAMES = list(FRAME.columns)

@@ -11,11 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from omegakinds.base import Dumped, ModelKind
-from omegakinds.pickles import load_pickle
-from omegakinds.safe_models import REVIEWED_TYPES, dump_safe, load_safe
-from omegakinds.sklearn import SklearnModels
-from omegaproto.errors import BlobCorrupted, Forbidden, UnknownKind
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -41,6 +36,12 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils._test_common.instance_generator import _construct_instances
 from sklearn.utils.discovery import all_estimators
 from skops.io.exceptions import UntrustedTypesFoundException
+
+from omegakinds.base import Dumped, ModelKind
+from omegakinds.pickles import load_pickle
+from omegakinds.safe_models import REVIEWED_TYPES, dump_safe, load_safe
+from omegakinds.sklearn import SklearnModels
+from omegaproto.errors import BlobCorrupted, Forbidden, UnknownKind
 
 KIND = SklearnModels()
 FRAME, TARGET = load_iris(return_X_y=True, as_frame=True)

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from omegakinds.verbs import is_fitted, run, shape_x, verbs_of
-from omegaproto.errors import BadInput, NotFitted, UnknownAction
 from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
@@ -16,6 +14,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+
+from omegakinds.verbs import is_fitted, run, shape_x, verbs_of
+from omegaproto.errors import BadInput, NotFitted, UnknownAction
 
 X = np.arange(20.0).reshape(10, 2)
 Y = np.array([0, 1] * 5)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omegakinds.registry import KindRegistry
 from omegakinds.wire import INLINE_BYTES, decode_value, encode_value
 from omegaproto.errors import UnknownKind

@@ -12,6 +12,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omegakit.logs import configure_logs, get_logger, mask_secrets
 from omegakit.settings import LogSettings
 

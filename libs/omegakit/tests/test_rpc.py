@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from pydantic import SecretStr
+
 from omegakit.bus.memory import MemoryBroker, MemoryBus
 from omegakit.service import Kit, make_kit
 from omegakit.settings import AuthSettings, ServiceSettings
@@ -12,7 +14,6 @@ from omegaproto.errors import Forbidden, ObjectNotFound, OmegaError, Unauthentic
 from omegaproto.messages import Empty
 from omegaproto.objects import DropObject, Store
 from omegaproto.scopes import Principal, Role
-from pydantic import SecretStr
 
 REQUEST = DropObject(bucket="dev", store=Store.models, name="m")
 

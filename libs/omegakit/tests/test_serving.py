@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
 from omegakit.health import health_routes
 from omegakit.http import open_client
 from omegakit.metrics import Metrics
 from omegakit.server import HttpServer
 from omegakit.settings import HttpSettings
 from omegaproto.errors import Unavailable
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 
 class TinyService:

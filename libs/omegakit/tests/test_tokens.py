@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import jwt
 import pytest
+from pydantic import SecretStr
+
 from omegakit.settings import AuthSettings
 from omegakit.tokens import Tokens, mesh_public_key, worker_secret
 from omegaproto.errors import Unauthenticated
 from omegaproto.scopes import Principal, Role
-from pydantic import SecretStr
 
 SECRET = "s" * 40
 ANN = Principal(userid="ann", grants={"dev": Role.writer, "*": Role.reader}, key_id="k")

@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+
 from omegaproto import errors
 from omegaproto.errors import ErrorInfo, OmegaError, error_from, error_types
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omegaproto.errors import BadFilter, UnknownColumn
 from omegaproto.frames import OPERATORS, ColumnStats, FramePart, FrameQuery, Predicate, may_match, parse_predicates
 from omegaproto.objects import BlobRef

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omegaproto.ids import new_id
 
 MILLIS = st.integers(0, (1 << 48) - 1)

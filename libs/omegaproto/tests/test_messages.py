@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from omegaproto import blobs, frames, messages, objects, predictions, scopes, tasks, users
 from omegaproto.errors import ErrorInfo
 from omegaproto.messages import EVENTS, REQUESTS, Doorbell, Empty, Message, Request

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omegaproto.errors import BadName, UnknownColumn
 from omegaproto.names import MAX_NAME_LENGTH, ColumnItem, Columns, NameRef, check_path, parse_name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omegaproto.errors import Forbidden
 from omegaproto.messages import REQUESTS
 from omegaproto.scopes import (

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from omega_mesh.home import Credentials, Home
 from omegamesh.config import Config
 from omegamesh.http import MeshClient

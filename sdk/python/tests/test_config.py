@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omegamesh.config import Config, load_config, save_config, shown_bucket, stored_bucket
 
 NAMES = {"url": "OMEGA_URL", "userid": "OMEGA_USERID", "apikey": "OMEGA_APIKEY", "token": "OMEGA_TOKEN"}

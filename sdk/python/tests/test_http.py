@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from omegamesh.config import Config
 from omegamesh.http import TRIES, MeshClient, quoted
 from omegaproto.errors import (

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 import pytest
+
 from omegamesh.progress import somebody_looks, transfer, waiting
 
 MIB = 1024 * 1024

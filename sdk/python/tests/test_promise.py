@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from omegakinds.registry import KindRegistry
 from omegamesh.http import MeshClient
 from omegamesh.runtime.promise import Promise
@@ -74,6 +75,7 @@ def test_get_waits_until_the_task_has_ended(api: TaskApi, says: Any, server: Any
 
 def test_a_result_comes_back_as_the_value_that_it_was(api: TaskApi) -> None:
     import numpy as np
+
     from omegakinds.wire import encode_value
 
     value = np.arange(6, dtype="float32").reshape(2, 3)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
+
 from omega_blobstore.app import BlobstoreService, create
 from omega_blobstore.settings import BlobstoreOptions, BlobstoreSettings
 from omegakit.bus.connect import open_bus
@@ -23,7 +25,6 @@ from omegaproto.errors import Unavailable
 from omegaproto.objects import BlobRef, BlobRefPage, ListBlobRefs
 from omegaproto.scopes import Principal, Role
 from omegaproto.tasks import ListTaskBlobRefs
-from pydantic import SecretStr
 
 BUCKET = "omegaml"
 SECRET = "s" * 48

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
+
 from omegakit.http import TransportError, open_client
 from omegakit.server import HttpServer
 from omegakit.settings import AuthSettings, HttpSettings
@@ -22,7 +24,6 @@ from omegakit.tokens import Tokens
 from omegaproto.blobs import StatBlobs, SweepBlobs
 from omegaproto.errors import BlobNotFound, Forbidden
 from omegaproto.scopes import Role
-from pydantic import SecretStr
 
 B = {"bucket": "omegaml"}
 DATA = os.urandom(3 * 1024 * 1024 + 17)

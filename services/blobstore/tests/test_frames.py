@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from omega_blobstore import manifests
 from omegakit.http import TransportError
 from omegaproto.blobs import CreateFrame, GetFrame

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pydantic import SecretStr
+
 from omegakit.http import AsyncClient, TransportError, open_client
 from omegakit.settings import AuthSettings
 from omegakit.tokens import Tokens
 from omegaproto.scopes import Principal, Role
-from pydantic import SecretStr
 
 SECRET = "s" * 48
 GIBIBYTE = 1024**3

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import pytest_asyncio
+
 from omega_blobstore import manifests
 from omegakit.clock import ManualClock
 from omegaproto.blobs import CreateFrame, SweepBlobs, Swept

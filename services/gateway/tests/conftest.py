@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
+import pytest_asyncio
+
 import omega_blobstore.app
 import omega_gateway.app
 import omega_metadata.app
 import omega_scheduler.app
-import pytest
-import pytest_asyncio
 from omega_blobstore.settings import BlobstoreSettings
 from omega_gateway.app import GatewayService
 from omega_gateway.settings import GatewaySettings

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
+
 from omega_gateway.access import Guard, guard_of, scoped_router
 from omega_gateway.routes import ROUTERS
 from omegaproto.scopes import OPERATIONS, RANK, Principal, Role, allows

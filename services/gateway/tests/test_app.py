@@ -7,9 +7,10 @@ import logging
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
+
 from omega_gateway.errors import from_http
 from omegaproto.errors import BadBody, OmegaError, TooLarge
-from starlette.exceptions import HTTPException
 
 from .conftest import Gateways, Mesh
 

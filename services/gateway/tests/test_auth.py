@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
+
 from omega_gateway.auth import Authenticator, Credentials, bucket_of, parse_authorization
 from omega_gateway.settings import GatewayOptions
 from omegakit.bus.memory import MemoryBroker, MemoryBus
@@ -16,7 +18,6 @@ from omegakit.tokens import Tokens
 from omegaproto.errors import BadRequest, Overloaded, Unauthenticated
 from omegaproto.scopes import Principal, Role
 from omegaproto.users import AccessChanged, Authenticate
-from pydantic import SecretStr
 
 from .conftest import ADMIN_KEY, SECRET, Mesh
 

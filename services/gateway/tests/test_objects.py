@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
 import pytest
+
 from omegaproto.ids import new_id
 
 from .conftest import Mesh

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import to_json
+
 from omega_gateway.predict import MAX_BATCH_BYTES, envelope, label_of, read_body, verb_uri
 from omegaproto.errors import BadBody, BadInput, TooLarge
 from omegaproto.messages import MAX_MESSAGE_BYTES
 from omegaproto.objects import Metadata, RevisionCommitted, Store
-from pydantic_core import to_json
 
 from .conftest import Gateways, Mesh
 

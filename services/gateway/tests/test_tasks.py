@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+
 from omega_gateway.routes.models import result_of
 from omega_gateway.tasking import MAX_MESSAGE_BYTES, in_messages, operation_of
 from omegaproto.errors import NotFitted, OmegaError, TaskCancelled, TaskDead, TooLarge, UnknownAction, Unprocessable

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from omega_gateway.settings import GatewayOptions
 from omega_gateway.waiting import TaskWaiters
 from omegakit.bus.memory import MemoryBroker, MemoryBus

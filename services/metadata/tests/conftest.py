@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
+
 from omega_metadata.app import MetadataService, create
 from omega_metadata.settings import MetadataOptions, MetadataSettings
 from omegakit.bus.memory import MemoryBroker, MemoryBus
@@ -18,7 +20,6 @@ from omegakit.settings import AuthSettings, DocsSettings
 from omegaproto.ids import new_id
 from omegaproto.objects import BlobRef, CommitRevision, Metadata, Store
 from omegaproto.scopes import Principal, Role
-from pydantic import SecretStr
 
 ADMIN_KEY = "omk_0123456789abcdef_" + "s" * 43
 BUCKET = "omegaml"

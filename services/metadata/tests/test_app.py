@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from omega_metadata.app import create
 from omega_metadata.settings import MetadataSettings
 from omegakit.bus.memory import MemoryBroker, MemoryBus

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from omegakit.docs.connect import open_docs
 from omegaproto.errors import (
     BadFilter,

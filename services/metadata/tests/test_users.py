@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr, ValidationError
+
 from omega_metadata.keys import ApiKey, digest, make_key, matches, parse_key
 from omegaproto.errors import DuplicateKey, Forbidden, Unauthenticated, UserNotFound
 from omegaproto.scopes import Role
 from omegaproto.users import AccessChanged, Authenticate, CreateUser, IssueKey, RevokeKey, SetGrants
-from pydantic import SecretStr, ValidationError
 
 ADMIN_KEY = "omk_0123456789abcdef_" + "s" * 43
 

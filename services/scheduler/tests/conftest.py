@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
+
 from omega_scheduler.app import SchedulerService, create
 from omega_scheduler.settings import SchedulerSettings
 from omegakit.bus import Bus
@@ -24,7 +26,6 @@ from omegakit.tokens import Tokens, mesh_public_key, worker_secret
 from omegaproto import tasks
 from omegaproto.messages import Doorbell
 from omegaproto.scopes import Principal, Role
-from pydantic import SecretStr
 
 SECRET = "a secret of the tests, long enough"
 BUCKET = "b"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from omega_scheduler.app import SchedulerService
 from omega_scheduler.settings import SchedulerSettings
 from omegakit.http import open_client

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+
 from omega_scheduler.app import SchedulerService
 from omegakit.bus import Bus
 from omegaproto.errors import Unavailable

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from omega_scheduler.outbox import Outbox
 from omegakit.logs import get_logger
 from omegaproto.errors import Unavailable

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+
 from omega_scheduler.app import SchedulerService
 from omegaproto.errors import (
     BadRequest,

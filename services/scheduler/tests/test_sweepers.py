@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
+
 from omega_scheduler.sweepers import Sweeper
 from omegakit.clock import SystemClock
 from omegakit.logs import get_logger

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+
 from omega_scheduler.app import SchedulerService
 from omegaproto.errors import ErrorInfo
 from omegaproto.objects import BlobRef

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+
 from omega_mesh.catalog import entry
 from omega_mesh.embedded import embedded_settings
 from omega_mesh.home import Home

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from misbehaving import Misbehaving
+
 from omegaproto.tasks import Claims, ClaimTasks, CompleteTasks, Completion, ListWorkers, Payload, Task, TaskState
 
 from .conftest import Mesh, spec, until

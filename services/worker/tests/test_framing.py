@@ -5,6 +5,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omega_worker.framing import MAX_FRAME_BYTES, BadFraming, FrameDecoder, encode_frame
 from omega_worker.messages import NewToken, Ready, RunTask, TaskEnded, from_frame, to_frame
 from omegaproto.errors import NotFitted

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from misbehaving import Misbehaving
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
 from omegaproto.errors import NotFitted, ObjectNotFound, OmegaError, RevisionNotFound, Unavailable, UnknownAction
 from omegaproto.objects import Metadata
 from omegaproto.predictions import PredictBatch, Predictions
 from omegaproto.scopes import DEFAULT_BUCKET, Principal, Role
-from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from .conftest import Mesh, until
 

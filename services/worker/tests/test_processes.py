@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+
 from omega_worker.child.options import ChildOptions
 from omega_worker.messages import RunTask, TaskEnded
 from omega_worker.metrics import WorkerMetrics

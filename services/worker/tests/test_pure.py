@@ -9,6 +9,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy.sparse import csr_matrix
+
 from omega_worker.child.failures import MAX_TRACEBACK, failure_of
 from omega_worker.child.models import ModelCache
 from omega_worker.child.plain import json_payload
@@ -24,8 +27,6 @@ from omega_worker.settings import WorkerOptions, WorkerSettings
 from omegaproto.errors import BadInput, NotFitted, TaskFailed, TooLarge, Unavailable
 from omegaproto.predictions import Prediction, Predictions
 from omegaproto.tasks import Lease, Payload
-from pydantic import ValidationError
-from scipy.sparse import csr_matrix
 
 from .conftest import spec
 

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from misbehaving import Misbehaving
-from omegakinds.wire import decode_value
-from omegaproto.tasks import Payload, Task, TaskState
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.preprocessing import StandardScaler
+
+from omegakinds.wire import decode_value
+from omegaproto.tasks import Payload, Task, TaskState
 
 from .conftest import Mesh, spec, until
 

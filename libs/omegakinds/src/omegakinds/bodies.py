@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from omegaproto.errors import BadBody, BadInput
 from pydantic_core import from_json
+
+from omegaproto.errors import BadBody, BadInput
 
 _HELP = 'Send {"columns": ["a", "b"], "data": [[1, 2], [3, 4]]}.'
 

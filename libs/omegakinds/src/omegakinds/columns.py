@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from omegaproto.errors import BadFrame
 
 from omegakinds import plain
 from omegakinds.dtypes import decode_dtype, encode_dtype, from_codes
+from omegaproto.errors import BadFrame
 
 _MISSING: dict[str, Any] = {"None": None, "nan": np.nan, "NaT": pd.NaT, "NA": pd.NA}
 _VALUE_CATEGORIES = frozenset({"string", "integer", "floating", "boolean", "datetime64", "empty"})

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from omegaproto.errors import BadFrame
 
 from omegakinds import plain
+from omegaproto.errors import BadFrame
 
 
 def encode_dtype(dtype: Any, where: str) -> Any:

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from omegakinds.base import BlobSink, BlobSource, Dumped, Kind, Stored
 from omegaproto.errors import BadInput
 from omegaproto.objects import Store
-
-from omegakinds.base import BlobSink, BlobSource, Dumped, Kind, Stored
 
 CHUNK_BYTES = 1024 * 1024
 _SPOOL_BYTES = 16 * 1024 * 1024

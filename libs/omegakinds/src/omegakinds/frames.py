@@ -11,10 +11,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from omegakinds.base import BlobSink, BlobSource, Dumped, EncodedPart, Kind, Stored
 from omegaproto.errors import BadInput
 from omegaproto.objects import BlobRef, Store
-
-from omegakinds.base import BlobSink, BlobSource, Dumped, EncodedPart, Kind, Stored
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
+from omegakinds.base import BlobSink, BlobSource, Dumped, Kind, Stored
 from omegaproto.errors import BadInput, BlobCorrupted
 from omegaproto.objects import Store
-
-from omegakinds.base import BlobSink, BlobSource, Dumped, Kind, Stored
 
 _CHUNK_BYTES = 1024 * 1024
 _HEADER_BYTES = 16 * 1024

@@ -13,11 +13,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from omegaproto.errors import BadFrame, BlobCorrupted
 
 from omegakinds.base import EncodedPart
 from omegakinds.columns import Column
 from omegakinds.tables import Plan
+from omegaproto.errors import BadFrame, BlobCorrupted
 
 CODEC = "zstd"
 LEVEL = 1
@@ -83,6 +83,7 @@ def _encode(plan: Plan, start: int, stop: int, dictionaries: list[str]) -> Encod
         compression_level=LEVEL,
         use_dictionary=dictionaries,
         write_statistics=True,
+        write_page_checksum=True,
     )
     return EncodedPart(out.getvalue().to_pybytes(), stop - start)
 

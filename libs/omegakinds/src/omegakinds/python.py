@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegaproto.objects import Store
-
 from omegakinds import plain
 from omegakinds.base import BlobSink, BlobSource, Dumped, Kind, Stored
+from omegaproto.objects import Store
 
 
 class PythonData:

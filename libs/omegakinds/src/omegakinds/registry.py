@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from omegakinds.base import Kind
 from omegaproto.errors import UnknownKind
 from omegaproto.objects import Store
-
-from omegakinds.base import Kind
 
 GROUP = "omega.kinds"
 OWN_DISTRIBUTION = "omegamesh"

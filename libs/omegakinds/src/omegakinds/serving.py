@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from omegaproto.errors import BadInput, OmegaError, TaskFailed, UnknownAction
-from omegaproto.predictions import Prediction
 from pydantic_core import to_json
 
 from omegakinds.bodies import Rows, parse_body
 from omegakinds.verbs import expected, explain, run, wants_table
+from omegaproto.errors import BadInput, OmegaError, TaskFailed, UnknownAction
+from omegaproto.predictions import Prediction
 
 SERVED = frozenset({"predict", "predict_proba", "transform", "decision_function"})
 ROW_WISE_PACKAGES = frozenset({"sklearn", "xgboost", "lightgbm", "catboost"})

@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from omegakinds.base import BlobSink, BlobSource, Dumped, Kind, Outcome, Servable, Stored
 from omegaproto.errors import BlobCorrupted, Forbidden
 from omegaproto.objects import Store
-
-from omegakinds.base import BlobSink, BlobSource, Dumped, Kind, Outcome, Servable, Stored
 
 _MAX_NAMES = 1000
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from omegaproto.errors import BadFrame
 
 from omegakinds import plain
 from omegakinds.columns import Column, is_direct, plan_column, restore_column
 from omegakinds.dtypes import decode_axis, decode_dtype, encode_axis, encode_label, with_freq
+from omegaproto.errors import BadFrame
 
 ROW_COLUMN = "__omega_row__"
 """A column of int64 positions in the whole frame: a filtered table with one gets the labels of a default index back."""

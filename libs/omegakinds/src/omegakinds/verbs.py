@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegaproto.errors import BadInput, NotFitted, UnknownAction
-
 from omegakinds.base import Outcome
+from omegaproto.errors import BadInput, NotFitted, UnknownAction
 
 VERBS = (
     "fit",

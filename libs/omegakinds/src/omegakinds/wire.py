@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from omegaproto.objects import BlobRef
-from omegaproto.tasks import Payload
-
 from omegakinds.base import BlobSink, BlobSource, Kind
 from omegakinds.registry import KindRegistry
+from omegaproto.objects import BlobRef
+from omegaproto.tasks import Payload
 
 INLINE_BYTES = 64 * 1024
 """What a payload carries inside the message at most."""

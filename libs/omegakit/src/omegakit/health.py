@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from omegaproto.errors import OmegaError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from omegakit.metrics import CONTENT_TYPE, Metrics
+from omegaproto.errors import OmegaError
 
 Check = Callable[[], Awaitable[None]]
 _CHECK_SECONDS = 2.0

@@ -19,7 +19,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 from bson import ObjectId
 from bson.errors import BSONError, InvalidDocument
-from omegaproto.errors import BadBody, BadRequest, OmegaError, TooLarge, Unavailable
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument, UpdateOne, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession as Session
 from pymongo.errors import (
@@ -33,6 +32,8 @@ from pymongo.errors import (
     PyMongoError,
     WTimeoutError,
 )
+
+from omegaproto.errors import BadBody, BadRequest, OmegaError, TooLarge, Unavailable
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.collection import AsyncCollection

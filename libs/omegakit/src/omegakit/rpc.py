@@ -6,13 +6,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from omegaproto.errors import OmegaError
-from omegaproto.messages import Message, Request
-from omegaproto.scopes import Principal, authorize
-
 from omegakit.bus import Bus, Call, Subscription
 from omegakit.metrics import Metrics
 from omegakit.tokens import Tokens
+from omegaproto.errors import OmegaError
+from omegaproto.messages import Message, Request
+from omegaproto.scopes import Principal, authorize
 
 ReplyT = TypeVar("ReplyT", bound=Message)
 RequestT = TypeVar("RequestT", bound=Request[Any])

@@ -17,10 +17,10 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from omegaproto.errors import Unauthenticated
-from omegaproto.scopes import ANY_BUCKET, Principal, Role
 
 from omegakit.settings import AuthSettings
+from omegaproto.errors import Unauthenticated
+from omegaproto.scopes import ANY_BUCKET, Principal, Role
 
 _ALGORITHM = "EdDSA"
 _MESH, _WORKER = "mesh", "worker"

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pymongo import MongoClient
+
 from omegakit.blobs import BlobStore, open_blobs
 from omegakit.clock import ManualClock
-from pymongo import MongoClient
 
 ADAPTERS = [
     "files",

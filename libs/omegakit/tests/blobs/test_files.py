@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from omegakit.blobs import BlobStore, open_blobs
 from omegaproto.errors import BadRequest, BlobCorrupted, Unavailable
 

@@ -7,9 +7,10 @@ from typing import Any
 import gridfs
 import pytest
 from bson import ObjectId
+from pymongo import MongoClient
+
 from omegakit.blobs import open_blobs
 from omegaproto.errors import BlobCorrupted, Unavailable
-from pymongo import MongoClient
 
 pytestmark = pytest.mark.servers
 A = "a" * 32

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator
 
 import psutil
+
 from omegakit.blobs import BlobStore
 
 MIB = 1024 * 1024

@@ -9,6 +9,7 @@ import aio_pika
 import pytest
 import pytest_asyncio
 import structlog
+
 from omegakit.bus import Bus
 from omegakit.bus import amqp_topology as topology
 from omegakit.bus.memory import MemoryBroker, MemoryBus

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from omegakit.bus import open_bus
 from omegakit.bus.memory import MemoryBroker, MemoryBus
 from omegakit.bus.rabbitmq import RabbitBus

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import structlog
+
 from omegakit.bus import Call
 from omegakit.bus.wire import MAX_NAME_BYTES, Limits
 from omegaproto.errors import (

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import structlog
+
 from omegakit.bus.wire import DELIVERY_LIMIT, MAX_NAME_BYTES, Limits
 from omegaproto.errors import BadRequest, Overloaded
 from omegaproto.messages import Doorbell

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import structlog
+
 from omegakit.bus.wire import Limits
 from omegaproto.errors import TooLarge, Unavailable
 from omegaproto.messages import MAX_MESSAGE_BYTES, Event

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from aiormq.abc import ChannelFrame
+from pamqp.body import ContentBody
+
 from omegakit.bus.amqp_lane import Outbox
 from omegakit.bus.wire import bus_down
 from omegaproto.errors import Unavailable
-from pamqp.body import ContentBody
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

@@ -8,6 +8,7 @@ from typing import Any
 import aio_pika
 import pytest
 import pytest_asyncio
+
 from omegakit.bus import Bus, Call
 from omegakit.bus import amqp_topology as topology
 from omegakit.bus.rabbitmq import RabbitBus, reconnect_delay

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omegakit.bus import Call
 from omegakit.bus import amqp_topology as topology
 from omegakit.bus.handling import Outcome, after_failure

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+
 from omegakit.clock import ManualClock
 from omegakit.docs import Collection, DocStore, Index, open_docs
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from omegakit.docs import Collection, open_docs
 from omegaproto.errors import BadName, BadRequest, Unavailable
 

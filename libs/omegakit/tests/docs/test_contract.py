@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+
 from omegakit.clock import ManualClock
 from omegakit.docs import Cond, DocStore, Update
 from omegaproto.errors import BadBody, BadFilter, DuplicateKey, OmegaError, TooLarge, Unavailable

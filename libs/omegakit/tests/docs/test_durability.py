@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from omegakit.docs import Collection, DocStore, open_docs
 from omegakit.testing.servers import MongoServer
 from omegaproto.errors import Unavailable

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from omegakit.docs import Cond, Doc, DocStore
 from omegakit.docs.values import matches, order_key, rank, value_at
 
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 texts = st.text(st.sampled_from("ab\x00\x01\x02%_.*[{é\ud7ff\ue000\uffff🎉\U0010fffe\U0010ffff"), max_size=4)
 times = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
@@ -134,6 +135,13 @@ async def test_pages_over_mixed_types_are_complete_without_doubles(
         ("abc", Cond("v", "contains", "a"), False),
         (b"\xff", Cond("v", "<", b"\x00\x00"), True),
         ({"x": {"y": 1}}, Cond("v.x.y", "==", 1), True),
+        (["a"], Cond("v", "==", '["a"]'), False),
+        (["a"], Cond("v", "<", "b"), False),
+        (["a"], Cond("v", "prefix", "["), False),
+        (["a"], Cond("v", "in", ['["a"]', "a"]), False),
+        ('["a"]', Cond("v", "in", ["b", ["a"]]), False),
+        ('["a"]', Cond("v", "!=", ["a"]), True),
+        ([["a"]], Cond("v", "contains", '["a"]'), False),
         ({"x": 1}, Cond("v.x.y", "==", None), True),
         ({"x": 1}, Cond("v", "==", {"x": 1}), True),
     ],

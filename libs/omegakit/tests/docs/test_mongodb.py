@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
+
 from omegakit.docs import Collection, Cond, Index, Update, filters, open_docs
 from omegakit.docs.paging import full_order
 from omegakit.testing.proxy import TcpProxy
 from omegaproto.errors import Unavailable
-from pymongo import MongoClient
 
 pytestmark = pytest.mark.servers
 TASKS = Collection("tasks", (Index(("bucket", "key"), unique=True), Index(("state", "due"))), expires="expires")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from omegakit.docs import Collection, Cond, Index, open_docs, sql
 from omegakit.docs.paging import Direction, full_order
 from omegakit.docs.writer import Writer

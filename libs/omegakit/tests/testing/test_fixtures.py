@@ -4,8 +4,9 @@ from typing import Any
 
 import aio_pika
 import pytest
-from omegakit.testing.plugin import Broker, Mongo, given_broker
 from pymongo import AsyncMongoClient, MongoClient
+
+from omegakit.testing.plugin import Broker, Mongo, given_broker
 
 pytest_plugins = ["pytester"]
 

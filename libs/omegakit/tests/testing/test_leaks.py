@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from omegakit.testing.leaks import describe, tasks_left_since
 
 pytest_plugins = ["pytester"]

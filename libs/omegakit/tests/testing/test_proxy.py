@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+
 from omegakit.testing.plugin import ProxyFactory
 from omegakit.testing.proxy import TcpProxy
 

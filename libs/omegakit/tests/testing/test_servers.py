@@ -12,9 +12,10 @@ from typing import Any
 import aio_pika
 import psutil
 import pytest
+from pymongo import MongoClient, WriteConcern
+
 from omegakit.testing.plugin import Broker
 from omegakit.testing.servers import MissingComponent, MongoServer, RabbitServer, ServerFailed, binaries, process
-from pymongo import MongoClient, WriteConcern
 
 QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 20}
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omegakit.testing.urls import address_of, with_address, with_database, with_vhost
 
 

@@ -10,7 +10,6 @@ from omegamesh.config import Config, load_config, shown_bucket
 
 if TYPE_CHECKING:
     from omegakinds.registry import KindRegistry
-
     from omegamesh.http import MeshClient
     from omegamesh.runtime.runtime import Runtime
     from omegamesh.stores.datasets import Datasets

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from omegaproto.frames import FrameManifest, FrameQuery
-from omegaproto.names import ColumnItem, Columns
-from omegaproto.objects import Metadata
-
 from omegamesh.http import MeshClient
 from omegamesh.transfer import HttpBlobs
+from omegaproto.frames import FrameManifest, FrameQuery
+from omegaproto.objects import Metadata
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
     from omegakinds.base import FrameKind
 
 _PARALLEL_PARTS = 4
@@ -63,12 +62,9 @@ class FrameReader:
             return reader.read_all()
 
     def _with_index(self, query: FrameQuery) -> FrameQuery:
-        columns = query.columns
-        if columns is None or columns.exclude:
+        if query.columns is None:
             return query
-        index = self._kind.index_columns(self._revision, self._blobs)
-        items = (*columns.items, *(ColumnItem(start=name) for name in index))
-        return query.model_copy(update={"columns": Columns(items=items)})
+        return query.model_copy(update={"keep": tuple(self._kind.index_columns(self._revision, self._blobs))})
 
 
 class _Readable:

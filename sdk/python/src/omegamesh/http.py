@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx2
+
+from omegamesh.config import Config
 from omegaproto.errors import (
     BlobCorrupted,
     CallTimeout,
@@ -24,8 +26,6 @@ from omegaproto.errors import (
     Unavailable,
     error_from,
 )
-
-from omegamesh.config import Config
 
 T = TypeVar("T")
 TRIES = 6

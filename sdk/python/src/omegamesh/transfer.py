@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from omegaproto.objects import BlobRef
-
 from omegamesh.http import MeshClient
 from omegamesh.progress import Advance, transfer
+from omegaproto.objects import BlobRef
 
 
 class HttpBlobs:

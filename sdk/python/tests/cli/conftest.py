@@ -14,11 +14,12 @@ from typing import IO
 
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
+from typer.testing import CliRunner, Result
+
 from omega_mesh.home import Credentials
 from omegamesh.cli.app import app
 from omegamesh.client import setup
-from sklearn.linear_model import LogisticRegression
-from typer.testing import CliRunner, Result
 
 COMMAND = [sys.executable, "-c", "from omegamesh.cli import main; main()"]
 Om = Callable[..., Result]

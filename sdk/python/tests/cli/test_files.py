@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from sklearn.linear_model import LinearRegression
+
 from omegamesh.cli.files import read_dataset, read_model, write_dataset, write_model
 from omegaproto.errors import BadInput, BadRequest
-from sklearn.linear_model import LinearRegression
 
 FRAME = pd.DataFrame({"x": [1, 2], "y": ["a", "ä"]})
 

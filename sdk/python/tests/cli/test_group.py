@@ -8,10 +8,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import omegamesh
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import omegamesh
 from omegamesh.cli import main
 from omegamesh.cli.group import described, hoisted
 from omegaproto.errors import ObjectNotFound

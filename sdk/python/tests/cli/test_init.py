@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from omegamesh.config import Config, load_config
 
 PING = {"ping": "2026-01-01T00:00:00Z", "userid": "ann", "bucket": "red"}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from omegakit.tokens import mesh_public_key, worker_secret
 from omegamesh.autostart import Running
 from omegamesh.cli import mesh

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from omegamesh.cli.output import show_json, show_table, show_value, text_of
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+
 from omegamesh.cli.runtime import verb_arguments
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from omegaproto.objects import Metadata
 
 Person = Callable[..., tuple[int, str]]

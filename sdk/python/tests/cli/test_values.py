@@ -9,6 +9,7 @@ import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omegamesh.cli.values import format_of, parse_input, parse_pairs, parse_value
 
 JSON = st.recursive(

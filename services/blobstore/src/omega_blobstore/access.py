@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from starlette.requests import Request
+
 from omegakit.tokens import Tokens
 from omegaproto.errors import BadRequest, Unauthenticated
 from omegaproto.scopes import authorize
-from starlette.requests import Request
 
 
 def bucket_of(request: Request, tokens: Tokens, operation: str) -> str:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from omegakit.blobs.connect import open_blobs
-from omegakit.docs.connect import open_docs
-from omegakit.health import health_routes
-from omegakit.service import Asgi, Kit
-from omegaproto.errors import OmegaError, Unavailable
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
@@ -19,6 +14,11 @@ from omega_blobstore.responses import on_http_error, on_omega_error
 from omega_blobstore.routes import BlobRoutes, FrameRoutes
 from omega_blobstore.settings import BlobstoreSettings
 from omega_blobstore.sweep import Sweeper
+from omegakit.blobs.connect import open_blobs
+from omegakit.docs.connect import open_docs
+from omegakit.health import health_routes
+from omegakit.service import Asgi, Kit
+from omegaproto.errors import OmegaError, Unavailable
 
 
 class BlobstoreService:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
+from omega_blobstore.metrics import BlobstoreMetrics
 from omegakit.blobs import BlobStore, StoredBlob
 from omegaproto.errors import BadName, BlobCorrupted, BlobNotFound, TooLarge
 from omegaproto.ids import new_id
 from omegaproto.objects import BlobRef
-
-from omega_blobstore.metrics import BlobstoreMetrics
 
 
 def ref_of(blob: StoredBlob) -> BlobRef:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from omegakit.rpc import RpcServer
-from omegaproto.blobs import BlobInfo, BlobInfos, CreateFrame, GetFrame, StatBlobs, SweepBlobs, Swept
-from omegaproto.frames import FrameInfo, FrameManifest
-from omegaproto.scopes import Principal
-
 from omega_blobstore.blobs import BlobService, ref_of
 from omega_blobstore.concurrently import mapped
 from omega_blobstore.frames.service import FrameService
 from omega_blobstore.sweep import Sweeper
+from omegakit.rpc import RpcServer
+from omegaproto.blobs import BlobInfo, BlobInfos, CreateFrame, GetFrame, StatBlobs, SweepBlobs, Swept
+from omegaproto.frames import FrameInfo, FrameManifest
+from omegaproto.scopes import Principal
 
 _STATS_AT_ONCE = 16
 

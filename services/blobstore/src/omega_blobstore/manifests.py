@@ -11,11 +11,11 @@ import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import datetime
 
-from omegakit.docs import Collection, Cond, Doc, DocStore, Index
-from omegaproto.frames import FrameInfo, FrameManifest, FramePart
 from pydantic import TypeAdapter
 
 from omega_blobstore.blobs import no_blob
+from omegakit.docs import Collection, Cond, Doc, DocStore, Index
+from omegaproto.frames import FrameInfo, FrameManifest, FramePart
 
 FRAMES = Collection("frames", (Index(("frame", "number")),))
 MAX_PARTS = 2000

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 
-from omegakit.service import Kit
-from omegaproto.errors import ErrorInfo, NotFound, OmegaError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
+
+from omegakit.service import Kit
+from omegaproto.errors import ErrorInfo, NotFound, OmegaError
 
 _LINGER_SECONDS = 5.0
 

@@ -27,9 +27,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from omegakit.service import Kit
-from omegaproto.errors import BadBody, BadRequest, IncompleteUpload, OmegaError
-from omegaproto.frames import FrameQuery
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -41,6 +38,9 @@ from omega_blobstore.frames.service import FrameService
 from omega_blobstore.metrics import BlobstoreMetrics
 from omega_blobstore.ranges import ByteRange, Unsatisfiable, parse_range
 from omega_blobstore.responses import Refusal, error_response, streamed
+from omegakit.service import Kit
+from omegaproto.errors import BadBody, BadRequest, IncompleteUpload, OmegaError
+from omegaproto.frames import FrameQuery
 
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 _SHA256_DIGITS = 64

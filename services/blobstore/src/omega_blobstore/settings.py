@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from omegakit.settings import BlobsSettings, DocsSettings, Group, ServiceSettings
 from pydantic import Field
+
+from omegakit.settings import BlobsSettings, DocsSettings, Group, ServiceSettings
 
 
 class BlobstoreOptions(Group):

@@ -12,16 +12,15 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from omega_blobstore.manifests import ManifestRepository
+from omega_blobstore.metrics import BlobstoreMetrics
+from omega_blobstore.settings import BlobstoreOptions
 from omegakit.blobs import BlobStore
 from omegakit.service import Kit
 from omegaproto.blobs import Swept
 from omegaproto.errors import OmegaError
 from omegaproto.objects import BlobRefPage, ListBlobRefs
 from omegaproto.tasks import ListTaskBlobRefs
-
-from omega_blobstore.manifests import ManifestRepository
-from omega_blobstore.metrics import BlobstoreMetrics
-from omega_blobstore.settings import BlobstoreOptions
 
 T = TypeVar("T")
 

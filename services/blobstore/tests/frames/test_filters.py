@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from omega_blobstore.frames.blobfile import RangeFile
 from omega_blobstore.frames.footers import assemble, read_footer
 from omega_blobstore.frames.plan import plan_rows

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omega_blobstore.frames.footers import read_footer
 from omega_blobstore.frames.statistics import MAX_TEXT
 from omegaproto.frames import ColumnStats

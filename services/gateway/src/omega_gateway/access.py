@@ -14,10 +14,6 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
-from omegaproto.errors import BadRequest, Forbidden
-from omegaproto.messages import Message
-from omegaproto.messages import Request as BusRequest
-from omegaproto.scopes import ANY_BUCKET, OPERATIONS, Principal, allows, authorize
 from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +21,10 @@ from starlette.responses import Response
 from omega_gateway.auth import bucket_of
 from omega_gateway.errors import ERRORS
 from omega_gateway.parts import Parts
+from omegaproto.errors import BadRequest, Forbidden
+from omegaproto.messages import Message
+from omegaproto.messages import Request as BusRequest
+from omegaproto.scopes import ANY_BUCKET, OPERATIONS, Principal, allows, authorize
 
 ReplyT = TypeVar("ReplyT", bound=Message)
 

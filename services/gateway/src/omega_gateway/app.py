@@ -6,9 +6,6 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from omegakit.health import health_routes
-from omegakit.service import Asgi, Kit
-from omegaproto.errors import OmegaError, Unavailable
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -22,6 +19,9 @@ from omega_gateway.relay import Blobstore
 from omega_gateway.routes import ROUTERS
 from omega_gateway.settings import GatewaySettings
 from omega_gateway.waiting import TaskWaiters
+from omegakit.health import health_routes
+from omegakit.service import Asgi, Kit
+from omegaproto.errors import OmegaError, Unavailable
 
 
 class GatewayService:

@@ -6,16 +6,16 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from omegakit.bus import Bus
-from omegakit.tokens import Tokens
-from omegaproto.errors import BadRequest, Unauthenticated
-from omegaproto.scopes import DEFAULT_BUCKET, Principal
-from omegaproto.users import AccessChanged, Authenticate
 from pydantic import SecretStr
 
 from omega_gateway.cache import ReadThrough
 from omega_gateway.limits import Turns
 from omega_gateway.settings import GatewayOptions
+from omegakit.bus import Bus
+from omegakit.tokens import Tokens
+from omegaproto.errors import BadRequest, Unauthenticated
+from omegaproto.scopes import DEFAULT_BUCKET, Principal
+from omegaproto.users import AccessChanged, Authenticate
 
 MAX_HEADER = 8192
 _KEY = re.compile(r"omk_[0-9A-Za-z]{1,64}_[0-9A-Za-z_\-]{1,256}")

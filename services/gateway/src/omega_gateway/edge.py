@@ -12,11 +12,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import structlog
-from omegakit.logs import get_logger
-from omegakit.metrics import Metrics
-from omegakit.service import Asgi
-from omegaproto.errors import OmegaError
-from omegaproto.ids import new_id
 from starlette.exceptions import HTTPException
 
 from omega_gateway.errors import body_too_large, error_body, error_headers, internal_error
@@ -24,6 +19,11 @@ from omega_gateway.fastpath import FastPredict
 from omega_gateway.limits import too_many
 from omega_gateway.relay import TransferBroken
 from omega_gateway.settings import GatewayOptions
+from omegakit.logs import get_logger
+from omegakit.metrics import Metrics
+from omegakit.service import Asgi
+from omegaproto.errors import OmegaError
+from omegaproto.ids import new_id
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

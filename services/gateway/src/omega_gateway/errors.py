@@ -9,6 +9,12 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
 from omegakit.logs import get_logger
 from omegaproto.errors import (
     BadBody,
@@ -20,11 +26,6 @@ from omegaproto.errors import (
     Unauthenticated,
 )
 from omegaproto.ids import new_id
-from pydantic import BaseModel
-from pydantic_core import to_json
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 
 _CHALLENGE = 'ApiKey realm="omega mesh", Bearer realm="omega mesh"'
 _SHOWN_FAULTS = 5

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 
-from omegaproto.errors import OmegaError
-from omegaproto.scopes import DEFAULT_BUCKET, Principal, action_operation, allows
-
 from omega_gateway.auth import Authenticator
 from omega_gateway.errors import error_body, error_headers, internal_error
 from omega_gateway.predict import Predictor, Target, read_body, too_large
 from omega_gateway.settings import GatewayOptions
+from omegaproto.errors import OmegaError
+from omegaproto.scopes import DEFAULT_BUCKET, Principal, action_operation, allows
 
 PREFIX = "/api/v1/model/"
 _METHODS = frozenset({"POST", "PUT"})

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omegakit.bus import Bus
-from omegakit.tokens import Tokens
-
 from omega_gateway.auth import Authenticator
 from omega_gateway.predict import Predictor
 from omega_gateway.relay import Blobstore
 from omega_gateway.settings import GatewayOptions
 from omega_gateway.waiting import TaskWaiters
+from omegakit.bus import Bus
+from omegakit.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True)

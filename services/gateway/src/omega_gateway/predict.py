@@ -15,6 +15,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import structlog
+
+from omega_gateway.cache import ReadThrough
+from omega_gateway.settings import GatewayOptions
 from omegakit.batching import GreedyBatcher
 from omegakit.bus import Bus
 from omegakit.metrics import Metrics
@@ -26,9 +29,6 @@ from omegaproto.objects import GetObject, Metadata, ObjectDropped, RevisionCommi
 from omegaproto.predictions import PredictBatch, Prediction
 from omegaproto.scopes import Principal, Role
 from omegaproto.tasks import DEFAULT_LABEL
-
-from omega_gateway.cache import ReadThrough
-from omega_gateway.settings import GatewayOptions
 
 INLINE_ACTIONS = frozenset({"predict", "predict_proba", "transform", "decision_function"})
 """The verbs that a worker answers directly; the others are tasks."""

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import to_json
+
+from omega_gateway.access import Caller
 from omegaproto.blobs import BlobInfo, CreateFrame, StatBlobs
 from omegaproto.errors import BadFrame, BadRequest, BlobNotFound, ChecksumMismatch, ObjectNotFound, RevisionConflict
 from omegaproto.frames import FrameInfo
 from omegaproto.objects import BlobRef, CommitRevision, GetObject, Metadata, ObjectKey
-from pydantic_core import to_json
-
-from omega_gateway.access import Caller
 
 _STAT_AT_ONCE = 500
 """Blobs described in one message: each takes up to 400 bytes of the answer."""

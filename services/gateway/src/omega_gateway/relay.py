@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 
-from omegakit.http import Response as Upstream
-from omegakit.http import TransportError, open_client
-from omegakit.logs import get_logger
-from omegaproto.errors import CallTimeout, ErrorInfo, OmegaError, Unavailable
 from pydantic_core import from_json, to_json
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from omega_gateway.settings import GatewayOptions
+from omegakit.http import Response as Upstream
+from omegakit.http import TransportError, open_client
+from omegakit.logs import get_logger
+from omegaproto.errors import CallTimeout, ErrorInfo, OmegaError, Unavailable
 
 _UP = ("content-length", "content-type", "x-content-sha256")
 _DOWN = (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from omegakit.settings import Group, ServiceSettings
 from pydantic import Field
+
+from omegakit.settings import Group, ServiceSettings
 
 
 class GatewayOptions(Group):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from omega_gateway.access import Caller
 from omegaproto.errors import OmegaError, TooLarge, UnknownAction
 from omegaproto.messages import MAX_MESSAGE_BYTES
 from omegaproto.names import parse_name
 from omegaproto.scopes import READING_ACTIONS, WRITING_ACTIONS, Role, action_operation
 from omegaproto.tasks import GetTasks, SubmitTasks, Task, TaskList, TaskSpec
-
-from omega_gateway.access import Caller
 
 MODEL = "model."
 VERBS = READING_ACTIONS | WRITING_ACTIONS

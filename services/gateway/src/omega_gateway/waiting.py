@@ -11,11 +11,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from omegakit.bus import Bus
-from omegaproto.tasks import TERMINAL, Task, TaskFinished
-
 from omega_gateway.limits import too_many
 from omega_gateway.settings import GatewayOptions
+from omegakit.bus import Bus
+from omegaproto.tasks import TERMINAL, Task, TaskFinished
 
 Read = Callable[[], Awaitable[Sequence[Task]]]
 

@@ -11,9 +11,8 @@ import urllib.request
 from collections.abc import Callable
 from typing import IO
 
-from omegaproto.errors import Unavailable
-
 from omega_mesh.home import Credentials, Home
+from omegaproto.errors import Unavailable
 
 _PROBE_SECONDS = 2.0
 _TRIES = 100
@@ -24,10 +23,9 @@ class LocalMesh:
     """What this process holds when it runs a mesh itself: the lock of the folder, and the mesh on its thread."""
 
     def __init__(self, home: Home, lock: IO[str]) -> None:
+        from omega_mesh.embedded import EmbeddedMesh
         from omegakit.logs import configure_logs
         from omegakit.settings import LogSettings
-
-        from omega_mesh.embedded import EmbeddedMesh
 
         configure_logs(LogSettings(file=home.log_file), own_process=False)
         self._lock = lock

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from omegaproto import blobs, objects, predictions, tasks, users
-from omegaproto.errors import OmegaError, error_types
-from omegaproto.messages import EVENTS, REQUESTS
-from omegaproto.scopes import OPERATIONS, RANK, Role
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from omega_mesh.catalog import NAMES, entry
+from omegaproto import blobs, objects, predictions, tasks, users
+from omegaproto.errors import OmegaError, error_types
+from omegaproto.messages import EVENTS, REQUESTS
+from omegaproto.scopes import OPERATIONS, RANK, Role
 
 CONTRACTS = (blobs, objects, predictions, tasks, users)
 """Importing these declares every message."""

@@ -14,15 +14,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import uvloop
+
+from omega_mesh.catalog import NAMES, entry
+from omega_mesh.home import Credentials, Home
 from omegakit.bus.connect import open_bus
 from omegakit.bus.memory import MemoryBroker
 from omegakit.server import HttpServer, hosted
 from omegakit.service import make_kit
 from omegakit.settings import ServiceSettings
 from omegakit.tokens import mesh_public_key, worker_secret
-
-from omega_mesh.catalog import NAMES, entry
-from omega_mesh.home import Credentials, Home
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0

@@ -17,11 +17,10 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from omegaproto.errors import Unavailable
-
 from omega_mesh.catalog import NAMES
 from omega_mesh.home import Credentials
 from omega_mesh.serve import worker_environment
+from omegaproto.errors import Unavailable
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 40.0

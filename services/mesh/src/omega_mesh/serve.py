@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable
 
 import uvloop
-from omegakit.logs import configure_logs
-from omegakit.server import run_service
-from omegakit.settings import LogSettings
-from omegaproto.errors import Conflict
 
 from omega_mesh.catalog import entry
 from omega_mesh.embedded import run_embedded, worker_auth
 from omega_mesh.home import Credentials, Home
+from omegakit.logs import configure_logs
+from omegakit.server import run_service
+from omegakit.settings import LogSettings
+from omegaproto.errors import Conflict
 
 
 def serve(name: str) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from omegakit.docs.connect import open_docs
-from omegakit.health import health_app
-from omegakit.service import Asgi, Kit
-from omegaproto.errors import Unavailable
-
 from omega_metadata.handlers import ObjectHandlers, UserHandlers
 from omega_metadata.repository import HISTORY, OBJECTS, ObjectRepository
 from omega_metadata.service import ObjectService
 from omega_metadata.settings import MetadataSettings
 from omega_metadata.users import KEYS, USERS, UserService
+from omegakit.docs.connect import open_docs
+from omegakit.health import health_app
+from omegakit.service import Asgi, Kit
+from omegaproto.errors import Unavailable
 
 
 class MetadataService:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from omega_metadata.service import ObjectService
+from omega_metadata.users import UserService
 from omegakit.rpc import RpcServer
 from omegakit.service import Kit
 from omegaproto.errors import Forbidden, Unavailable
@@ -28,9 +30,6 @@ from omegaproto.objects import (
 )
 from omegaproto.scopes import Principal, Role
 from omegaproto.users import AccessChanged, Authenticate, CreateUser, IssueKey, KeyIssued, RevokeKey, SetGrants
-
-from omega_metadata.service import ObjectService
-from omega_metadata.users import UserService
 
 
 class ObjectHandlers:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import re2
+
 from omegaproto.errors import BadFilter
 from omegaproto.names import is_hidden, is_temporary
 

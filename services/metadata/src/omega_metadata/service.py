@@ -8,6 +8,15 @@ import random
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
+from omega_metadata.patterns import literal_prefix, name_matcher
+from omega_metadata.repository import (
+    ObjectRepository,
+    new_object,
+    tag_pairs,
+    tags_of,
+    to_metadata,
+    to_revision,
+)
 from omegakit.clock import Clock
 from omegakit.docs import Doc
 from omegaproto.errors import Conflict, IdempotencyMismatch, ObjectNotFound, RevisionConflict, RevisionNotFound
@@ -28,16 +37,6 @@ from omegaproto.objects import (
     RevisionPage,
     TagRevision,
     UpdateAttributes,
-)
-
-from omega_metadata.patterns import literal_prefix, name_matcher
-from omega_metadata.repository import (
-    ObjectRepository,
-    new_object,
-    tag_pairs,
-    tags_of,
-    to_metadata,
-    to_revision,
 )
 
 ItemT = TypeVar("ItemT", bound=Message)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from omegakit.settings import DocsSettings, Group, ServiceSettings
 from pydantic import Field, SecretStr
+
+from omegakit.settings import DocsSettings, Group, ServiceSettings
 
 
 class MetadataOptions(Group):

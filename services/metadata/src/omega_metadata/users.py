@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from pydantic import SecretStr
+
+from omega_metadata.keys import ApiKey, digest, make_key, matches, parse_key, refused
 from omegakit.clock import Clock
 from omegakit.docs import Collection, Cond, Doc, DocStore, Index, Update
 from omegaproto.errors import DuplicateKey, UserNotFound
 from omegaproto.scopes import ANY_BUCKET, Principal, Role
 from omegaproto.users import KeyIssued
-from pydantic import SecretStr
-
-from omega_metadata.keys import ApiKey, digest, make_key, matches, parse_key, refused
 
 USERS = Collection("users")
 KEYS = Collection("keys", indexes=(Index(("userid",)),))

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from omegakit.docs.connect import open_docs
-from omegakit.health import health_app
-from omegakit.service import Asgi, Kit
-
 from omega_scheduler.counts import TaskCounts
 from omega_scheduler.followups import Followups
 from omega_scheduler.handlers import TaskHandlers, WorkerHandlers
@@ -18,6 +14,9 @@ from omega_scheduler.settings import SchedulerSettings
 from omega_scheduler.sweepers import Sweeper
 from omega_scheduler.sweeps import Sweeps
 from omega_scheduler.workers import WORKERS, WorkerRegistry
+from omegakit.docs.connect import open_docs
+from omegakit.health import health_app
+from omegakit.service import Asgi, Kit
 
 _FLUSH_SECONDS = 5.0
 

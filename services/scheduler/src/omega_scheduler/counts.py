@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from omega_scheduler.repository import TaskRepository
 from omegakit.metrics import Metrics
 from omegaproto.errors import Overloaded
 from omegaproto.tasks import TaskState
-
-from omega_scheduler.repository import TaskRepository
 
 _COUNTED = (TaskState.queued, TaskState.running)
 

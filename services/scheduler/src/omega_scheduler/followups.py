@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from omega_scheduler.counts import TaskCounts
+from omega_scheduler.outbox import Outbox
+from omega_scheduler.records import shown_bytes, task_of
 from omegakit.docs import Doc
 from omegakit.service import Kit
 from omegaproto.errors import Unavailable
 from omegaproto.messages import Doorbell
 from omegaproto.states import Then
 from omegaproto.tasks import TaskFinished, TaskState
-
-from omega_scheduler.counts import TaskCounts
-from omega_scheduler.outbox import Outbox
-from omega_scheduler.records import shown_bytes, task_of
 
 _BATCH = 1000
 _MOST_BELLS, _MOST_EVENTS = 100_000, 10_000

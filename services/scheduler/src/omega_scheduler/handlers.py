@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from omega_scheduler.access import submitter
+from omega_scheduler.leases import LeaseService
+from omega_scheduler.service import TaskService
+from omega_scheduler.workers import WorkerRegistry
 from omegakit.rpc import RpcServer
 from omegaproto.messages import Empty
 from omegaproto.objects import BlobRefPage
@@ -25,11 +29,6 @@ from omegaproto.tasks import (
     TaskList,
     WorkerList,
 )
-
-from omega_scheduler.access import submitter
-from omega_scheduler.leases import LeaseService
-from omega_scheduler.service import TaskService
-from omega_scheduler.workers import WorkerRegistry
 
 _SUBMITS_AT_ONCE = 256
 

@@ -7,6 +7,10 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
+from omega_scheduler.followups import Followups
+from omega_scheduler.records import bounded, claim_bytes, fitting, record_of, task_of
+from omega_scheduler.repository import TaskRepository
+from omega_scheduler.settings import SchedulerOptions
 from omegakit.docs import Doc
 from omegakit.service import Kit
 from omegaproto.scopes import Principal, Role
@@ -38,11 +42,6 @@ from omegaproto.tasks import (
     RenewLeases,
     TaskState,
 )
-
-from omega_scheduler.followups import Followups
-from omega_scheduler.records import bounded, claim_bytes, fitting, record_of, task_of
-from omega_scheduler.repository import TaskRepository
-from omega_scheduler.settings import SchedulerOptions
 
 ItemT = TypeVar("ItemT")
 _TOKEN_BYTES = 16

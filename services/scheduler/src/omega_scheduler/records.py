@@ -10,12 +10,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import BaseModel
+
 from omegakit.docs import Cond, Doc, Update
 from omegaproto.errors import BadRequest, ErrorInfo, TooLarge
 from omegaproto.scopes import Role
 from omegaproto.states import Change, Policy, TaskRecord, Then, submitted
 from omegaproto.tasks import Completion, Payload, Task, TaskSpec, TaskState
-from pydantic import BaseModel
 
 MAX_SPEC_BYTES = 160 * 1024
 """The largest spec, in bytes of JSON: it travels to the worker in one message with its lease."""

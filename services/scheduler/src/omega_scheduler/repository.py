@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from omega_scheduler.records import SWEPT_FIELDS, update_for
 from omegakit.docs import Collection, Cond, Doc, DocStore, Index, Page, Update
 from omegaproto.states import Change
 from omegaproto.tasks import TaskState
-
-from omega_scheduler.records import SWEPT_FIELDS, update_for
 
 TASKS = Collection(
     "tasks",

@@ -4,6 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from omega_scheduler.access import task_role
+from omega_scheduler.counts import TaskCounts
+from omega_scheduler.followups import Followups
+from omega_scheduler.records import (
+    REPLY_BYTES,
+    blob_ids,
+    fitting,
+    new_document,
+    record_of,
+    same_request,
+    shown_bytes,
+    task_of,
+)
+from omega_scheduler.repository import TaskRepository
+from omega_scheduler.settings import SchedulerOptions
+from omega_scheduler.workers import WorkerRegistry
 from omegakit.batching import GreedyBatcher
 from omegakit.docs import Doc
 from omegakit.service import Kit
@@ -23,23 +39,6 @@ from omegaproto.tasks import (
     TaskSpec,
     TaskState,
 )
-
-from omega_scheduler.access import task_role
-from omega_scheduler.counts import TaskCounts
-from omega_scheduler.followups import Followups
-from omega_scheduler.records import (
-    REPLY_BYTES,
-    blob_ids,
-    fitting,
-    new_document,
-    record_of,
-    same_request,
-    shown_bytes,
-    task_of,
-)
-from omega_scheduler.repository import TaskRepository
-from omega_scheduler.settings import SchedulerOptions
-from omega_scheduler.workers import WorkerRegistry
 
 _INSERTED_AT_ONCE = 1000
 _TRIES = 3

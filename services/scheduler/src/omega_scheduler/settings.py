@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pydantic import Field, StringConstraints
+
 from omegakit.settings import DocsSettings, Group, ServiceSettings
 from omegaproto.states import Policy
 from omegaproto.tasks import DEFAULT_LABEL
-from pydantic import Field, StringConstraints
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 _DAY = 24 * 3600.0

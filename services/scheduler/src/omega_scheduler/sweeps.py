@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from omegakit.docs import Doc
-from omegakit.service import Kit
-from omegaproto.errors import OmegaError
-from omegaproto.states import Change, Expire, Guard, Ring, TaskEvent, decide
-from omegaproto.tasks import TaskState
-
 from omega_scheduler.counts import TaskCounts
 from omega_scheduler.followups import Followups
 from omega_scheduler.records import record_of
 from omega_scheduler.repository import TaskRepository
 from omega_scheduler.settings import SchedulerOptions
+from omegakit.docs import Doc
+from omegakit.service import Kit
+from omegaproto.errors import OmegaError
+from omegaproto.states import Change, Expire, Guard, Ring, TaskEvent, decide
+from omegaproto.tasks import TaskState
 
 
 class Sweeps:

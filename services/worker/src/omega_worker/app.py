@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegakit.health import health_app
-from omegakit.service import Asgi, Kit
-from omegaproto.errors import Unavailable
-from omegaproto.predictions import PredictBatch
-
 from omega_worker.metrics import WorkerMetrics
 from omega_worker.pool import ChildPool
 from omega_worker.predict import Predictor
 from omega_worker.registration import Registration
 from omega_worker.settings import WorkerSettings
 from omega_worker.supervisor import Supervisor
+from omegakit.health import health_app
+from omegakit.service import Asgi, Kit
+from omegaproto.errors import Unavailable
+from omegaproto.predictions import PredictBatch
 
 _BATCHES_WAITING = 8
 

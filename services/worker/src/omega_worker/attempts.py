@@ -6,13 +6,12 @@ import asyncio
 import time
 from typing import Any
 
-from omegaproto.tasks import ClaimedTask, Completion, Lease, TaskSpec
-
 from omega_worker.framing import BadFraming
 from omega_worker.messages import RunTask, TaskEnded
 from omega_worker.outcomes import Stop, ended_by_child, ended_by_death, ended_by_us
 from omega_worker.pool import ChildPool
 from omega_worker.process import ChildDied, ChildProcess
+from omegaproto.tasks import ClaimedTask, Completion, Lease, TaskSpec
 
 TERM_SECONDS = 2.0
 """How long a cancelled task may take to end by itself after SIGTERM."""

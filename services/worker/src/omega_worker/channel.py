@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
-from omegaproto.messages import Message
-
 from omega_worker.framing import BadFraming, FrameDecoder
 from omega_worker.messages import from_frame, to_frame
+from omegaproto.messages import Message
 
 _CHUNK = 256 * 1024
 

@@ -10,14 +10,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from omega_worker.doorbells import Doorbells
+from omega_worker.pace import Pace
+from omega_worker.settings import WorkerOptions
 from omegakit.service import Kit
 from omegaproto.errors import OmegaError
 from omegaproto.ids import new_id
 from omegaproto.tasks import ClaimedTask, ClaimTasks
-
-from omega_worker.doorbells import Doorbells
-from omega_worker.pace import Pace
-from omega_worker.settings import WorkerOptions
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from omega_worker.attempts import Attempt
+from omega_worker.outcomes import Stop
 from omegakit.service import Kit
 from omegaproto.errors import OmegaError
 from omegaproto.tasks import LeaseStatus, RenewLeases
-
-from omega_worker.attempts import Attempt
-from omega_worker.outcomes import Stop
 
 _LONGEST_SECONDS = 10.0
 _SHORTEST_SECONDS = 0.05

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
+from omega_worker.framing import BadFraming, Frame, encode_frame
 from omegaproto.errors import ErrorInfo
 from omegaproto.messages import Message
 from omegaproto.predictions import PredictBatch, Prediction
 from omegaproto.tasks import Payload, TaskSpec
-from pydantic import ValidationError
-
-from omega_worker.framing import BadFraming, Frame, encode_frame
 
 
 class RunTask(Message):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from omegakit.metrics import Metrics
 from prometheus_client import Histogram
+
+from omegakit.metrics import Metrics
 
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 

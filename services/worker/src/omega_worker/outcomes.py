@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from enum import Enum
 
+from omega_worker.messages import TaskEnded
 from omegaproto.errors import ErrorInfo, TaskCancelled, TaskFailed
 from omegaproto.tasks import Completion, Lease, TaskSpec
-
-from omega_worker.messages import TaskEnded
 
 
 class Stop(Enum):

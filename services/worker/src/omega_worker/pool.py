@@ -7,12 +7,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaproto.errors import Unavailable
-
 from omega_worker.launch import Role
 from omega_worker.metrics import WorkerMetrics
 from omega_worker.process import ChildDied, ChildProcess, LineSink
 from omega_worker.settings import WorkerOptions
+from omegaproto.errors import Unavailable
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0

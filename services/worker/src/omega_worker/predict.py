@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 
-from omegaproto.errors import ErrorInfo, Overloaded, TooLarge, Unavailable, error_from
-from omegaproto.predictions import PredictBatch, Prediction, Predictions
-from omegaproto.scopes import Principal
-
 from omega_worker.framing import BadFraming
 from omega_worker.messages import BatchEnded
 from omega_worker.metrics import WorkerMetrics
 from omega_worker.pool import ChildPool
 from omega_worker.process import ChildDied, ChildProcess
 from omega_worker.settings import WorkerOptions
+from omegaproto.errors import ErrorInfo, Overloaded, TooLarge, Unavailable, error_from
+from omegaproto.predictions import PredictBatch, Prediction, Predictions
+from omegaproto.scopes import Principal
 
 REPLY_BYTES = 240 * 1024
 """What fits into one reply; see omegaproto.messages.MAX_MESSAGE_BYTES."""

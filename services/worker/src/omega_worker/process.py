@@ -10,13 +10,12 @@ import socket
 import sys
 from collections.abc import Callable
 
-from omegaproto.messages import Message
-
 from omega_worker.channel import SupervisorEnd
 from omega_worker.launch import Role, child_environment, child_options
 from omega_worker.messages import NewToken, Ready
 from omega_worker.output import OutputLines
 from omega_worker.settings import WorkerOptions
+from omegaproto.messages import Message
 
 LineSink = Callable[[str | None, str], None]
 """Takes the id of the task that printed (None: no task ran yet) and a line."""

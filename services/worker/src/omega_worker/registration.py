@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from omega_worker.settings import WorkerOptions
 from omegakit.service import Kit
 from omegaproto.errors import OmegaError, Unavailable
 from omegaproto.tasks import ForgetWorker, RegisterWorker
-
-from omega_worker.settings import WorkerOptions
 
 _CALL_SECONDS = 5.0
 _RETRY_SECONDS = 0.5

@@ -6,9 +6,10 @@ import os
 import secrets
 import socket
 
+from pydantic import Field, field_validator
+
 from omegakit.settings import Group, ServiceSettings
 from omegaproto.tasks import DEFAULT_LABEL
-from pydantic import Field, field_validator
 
 MOST_LABELS = 64
 MOST_LABEL_LENGTH = 63

@@ -6,9 +6,6 @@ import asyncio
 import time
 from typing import Any
 
-from omegakit.service import Kit
-from omegaproto.tasks import ClaimedTask, Completion
-
 from omega_worker.attempts import Attempt
 from omega_worker.claims import Claimer
 from omega_worker.completions import Completer
@@ -17,6 +14,8 @@ from omega_worker.metrics import WorkerMetrics
 from omega_worker.outcomes import Stop
 from omega_worker.pool import ChildPool
 from omega_worker.settings import WorkerOptions
+from omegakit.service import Kit
+from omegaproto.tasks import ClaimedTask, Completion
 
 _FLUSH_SECONDS = 5.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from omegakit.blobs.port import StoredBlob
 from omegaproto.errors import (
     BadName,
     BadRequest,
@@ -14,8 +15,6 @@ from omegaproto.errors import (
     DuplicateKey,
     IncompleteUpload,
 )
-
-from omegakit.blobs.port import StoredBlob
 
 _ID = re.compile(r"[0-9a-f]{32}")
 

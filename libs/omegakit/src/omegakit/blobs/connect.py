@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from omegaproto.errors import BadRequest
-
 from omegakit.blobs.port import BlobStore
 from omegakit.clock import Clock
+from omegaproto.errors import BadRequest
 
 
 def open_blobs(url: str, *, clock: Clock | None = None) -> BlobStore:

@@ -17,14 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from omegaproto.errors import BlobCorrupted, BlobNotFound, Unavailable
-
 from omegakit.blobs.checks import Span, blob_exists, check_id, checked, no_blob, span
 from omegakit.blobs.footer import described, read_footer
 from omegakit.blobs.partfile import PartFile, sync_folder
 from omegakit.blobs.port import StoredBlob
 from omegakit.blobs.streams import PIECE, Digest, one_ahead, pieces, verified
 from omegakit.clock import Clock, SystemClock
+from omegaproto.errors import BlobCorrupted, BlobNotFound, Unavailable
 
 T = TypeVar("T")
 _THREADS = 4

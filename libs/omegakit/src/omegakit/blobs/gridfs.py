@@ -13,14 +13,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from omegaproto.errors import Unavailable
-
 from omegakit import mongo
 from omegakit.blobs.checks import Span, blob_exists, check_id, checked, corrupted, no_blob, span
 from omegakit.blobs.port import StoredBlob
 from omegakit.blobs.streams import Digest, in_flight, one_ahead, pieces, verified
 from omegakit.clock import Clock, SystemClock
 from omegakit.mongo import Mongo, mongo_errors
+from omegaproto.errors import Unavailable
 
 # Measured on 64 MB: 255 KiB and 1 MiB chunks are equally fast to read; with larger ones a short range costs more.
 CHUNK = 1024 * 1024

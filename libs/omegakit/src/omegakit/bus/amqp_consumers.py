@@ -8,15 +8,14 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Any, Protocol, TypeVar
 
-from omegaproto.errors import OmegaError
-from omegaproto.messages import Event, Request
-
 from omegakit.bus import amqp_topology as topology
 from omegakit.bus.amqp_lane import Delivery, Lane
 from omegakit.bus.amqp_link import CLOSING_SECONDS, Link, amqp_faults
 from omegakit.bus.handling import Outcome, answer_request, take_doorbell, tell
 from omegakit.bus.port import Handler, RingHandler
 from omegakit.bus.wire import Answer, bus_down, context_from, failure, redelivery_delay
+from omegaproto.errors import OmegaError
+from omegaproto.messages import Event, Request
 
 RequestT = TypeVar("RequestT", bound=Request[Any])
 EventT = TypeVar("EventT", bound=Event)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiormq.abc import AbstractChannel, AbstractConnection, ChannelFrame, DeliveredMessage, FrameType
-from omegaproto.errors import OmegaError
 from pamqp import commands
 from pamqp.body import ContentBody
 from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 
 from omegakit.bus.wire import bus_down, nobody_serves, queue_full
+from omegaproto.errors import OmegaError
 
 Properties = commands.Basic.Properties
 

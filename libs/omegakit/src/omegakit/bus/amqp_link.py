@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager, suppress
 import aio_pika
 from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import AMQPError, ChannelInvalidStateError
-from omegaproto.errors import OmegaError
 from yarl import URL
 
 from omegakit.bus import amqp_topology as topology
 from omegakit.bus.amqp_lane import Delivery, Lane, Outbox, Properties
 from omegakit.bus.wire import Answer, Limits, bus_down, call_context, context_headers, timed_out
+from omegaproto.errors import OmegaError
 
 CLOSING_SECONDS = 3.0
 """How long each step of closing waits for a broker that may not answer any more."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from omegaproto.errors import BadRequest
-
 from omegakit.bus.memory import MemoryBroker, MemoryBus
 from omegakit.bus.port import Bus
+from omegaproto.errors import BadRequest
 
 
 def open_bus(url: str, broker: MemoryBroker | None = None) -> Bus:

@@ -11,13 +11,13 @@ from enum import Enum
 from typing import Any, TypeVar
 
 import structlog
-from omegaproto.errors import BadBody, OmegaError
-from omegaproto.ids import new_id
-from omegaproto.messages import Doorbell, Event, Message, Request
 
 from omegakit.bus.port import Call, RingHandler
 from omegakit.bus.wire import DELIVERY_LIMIT, Answer, decode, encode, failure, internal_error
 from omegakit.logs import get_logger
+from omegaproto.errors import BadBody, OmegaError
+from omegaproto.ids import new_id
+from omegaproto.messages import Doorbell, Event, Message, Request
 
 RequestT = TypeVar("RequestT", bound=Request[Any])
 EventT = TypeVar("EventT", bound=Event)

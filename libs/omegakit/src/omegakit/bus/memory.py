@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from omegaproto.messages import Doorbell, Event, Message, Request
-
 from omegakit.bus.handling import Outcome, answer_request, readable_doorbells, take_doorbell, tell
 from omegakit.bus.memory_queues import Bell, BellQueue, Consumer, Listener, Pending, RequestQueue
 from omegakit.bus.port import Handler, RingHandler, Subscription
@@ -28,6 +26,7 @@ from omegakit.bus.wire import (
     redelivery_delay,
     timed_out,
 )
+from omegaproto.messages import Doorbell, Event, Message, Request
 
 ReplyT = TypeVar("ReplyT", bound=Message)
 RequestT = TypeVar("RequestT", bound=Request[Any])

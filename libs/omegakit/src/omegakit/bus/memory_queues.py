@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from omegaproto.errors import OmegaError
-
 from omegakit.bus.handling import Outcome, after_failure
 from omegakit.bus.port import Call
 from omegakit.bus.wire import Answer, bus_down, nobody_serves, queue_full
 from omegakit.logs import get_logger
+from omegaproto.errors import OmegaError
 
 ItemT = TypeVar("ItemT")
 

@@ -11,15 +11,14 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from omegaproto.errors import OmegaError
-from omegaproto.messages import Doorbell, Event, Message, Request
-
 from omegakit.bus.amqp_consumers import Answering, Consumer, Listening, Ringing, Work
 from omegakit.bus.amqp_link import Link, open_link
 from omegakit.bus.handling import readable_doorbells
 from omegakit.bus.port import Handler, RingHandler, Subscription
 from omegakit.bus.wire import Limits, address, bus_down, encode, open_answer
 from omegakit.logs import get_logger
+from omegaproto.errors import OmegaError
+from omegaproto.messages import Doorbell, Event, Message, Request
 
 ReplyT = TypeVar("ReplyT", bound=Message)
 RequestT = TypeVar("RequestT", bound=Request[Any])

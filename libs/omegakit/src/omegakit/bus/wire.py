@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
+from pydantic import ValidationError
+
+from omegakit.bus.port import Call
 from omegaproto.errors import (
     BadBody,
     BadRequest,
@@ -19,9 +22,6 @@ from omegaproto.errors import (
 )
 from omegaproto.ids import new_id
 from omegaproto.messages import MAX_MESSAGE_BYTES, Message
-from pydantic import ValidationError
-
-from omegakit.bus.port import Call
 
 MessageT = TypeVar("MessageT", bound=Message)
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from omegaproto.errors import BadBody
-
 from omegakit.docs.port import Doc
 from omegakit.docs.values import check_int, check_key, unsupported, utc
+from omegaproto.errors import BadBody
 
 DATE, REST = "t", "u"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from omegaproto.errors import BadRequest
-
 from omegakit.clock import Clock
 from omegakit.docs.port import DocStore
+from omegaproto.errors import BadRequest
 
 
 def open_docs(url: str, *, clock: Clock | None = None) -> DocStore:

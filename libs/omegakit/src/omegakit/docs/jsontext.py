@@ -13,10 +13,9 @@ import re
 from datetime import datetime
 from typing import Any
 
-from omegaproto.errors import BadBody, TooLarge
-
 from omegakit.docs.port import Doc
 from omegakit.docs.values import MAX_DOC_BYTES, check_int, check_key, unsupported, utc
+from omegaproto.errors import BadBody, TooLarge
 
 TAG = "\U0010ffff"
 BYTES, BOOL, TIME, NUMBER = f"{TAG}b", f"{TAG}c", f"{TAG}d", f"{TAG}n"

@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from omegaproto.errors import DuplicateKey, OmegaError, Unavailable
-
 from omegakit import mongo
 from omegakit.clock import Clock, SystemClock
 from omegakit.docs import filters
@@ -21,6 +19,7 @@ from omegakit.docs.paging import Paging, paging
 from omegakit.docs.port import Collection, Cond, Doc, Index, Page, Update, Where
 from omegakit.docs.values import changed, check_doc, check_update, duplicate, matches, order_key, outermost, path_of
 from omegakit.mongo import Mongo, mongo_errors
+from omegaproto.errors import DuplicateKey, OmegaError, Unavailable
 
 
 class MongoDocs:

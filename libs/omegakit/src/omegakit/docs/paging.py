@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from omegaproto.errors import BadFilter
-
 from omegakit.docs.jsontext import decoded, encoded
 from omegakit.docs.port import Doc, Page
 from omegakit.docs.values import path_of, projected, value_at
+from omegaproto.errors import BadFilter
 
 Direction = Literal[1, -1]
 Order = tuple[tuple[str, Direction], ...]

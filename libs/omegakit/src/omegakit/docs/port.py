@@ -2,7 +2,8 @@
 
 Every write is durable when it returns (MongoDB: w majority, j true; SQLite: synchronous FULL).
 Documents are JSON-like dicts with a text ``_id``; values are None, bool, int, float, str, bytes, aware datetimes (UTC,
-microseconds), lists and dicts. Field names in conditions may be dotted paths.
+microseconds), lists and dicts. Field names in conditions may be dotted paths; they lead through dicts, not into lists.
+Values compare and sort within their type, None before all; bytes by length first, and finite floats only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ Op = Literal["==", "!=", "<", "<=", ">", ">=", "in", "prefix", "contains"]
 class Cond:
     """One condition on one field. ``prefix`` matches the start of text, ``contains`` an element of a list.
 
-    A missing field equals None. Order comparisons with None never match.
+    A missing field equals None. Order comparisons with None, or with a value of another type, never match. All but
+    ``contains`` take a list as a whole.
     """
 
     field: str
@@ -113,7 +115,10 @@ class DocStore(Protocol):
         after: str | None = None,
         fields: Sequence[str] | None = None,
     ) -> Page:
-        """Give matching documents in order (ties broken by _id), from the cursor `after` of an earlier page on."""
+        """Give matching documents in order, from the cursor `after` of an earlier page on.
+
+        Ties are broken by _id, in the direction of the last sort field. `fields` limits what is read; _id is always in.
+        """
         ...
 
     async def update(self, collection: str, update: Update) -> Doc | None:
@@ -124,7 +129,10 @@ class DocStore(Protocol):
         ...
 
     async def update_many(self, collection: str, updates: Sequence[Update]) -> list[Doc | None]:
-        """Apply guarded updates of different documents in one go; each is atomic by itself, results in order."""
+        """Apply guarded updates of different documents in one go; each is atomic by itself, results in order.
+
+        None for each that is missing, that a condition refused, or that would break a unique key.
+        """
         ...
 
     async def delete(self, collection: str, id: str, expect: Where = ()) -> bool:
@@ -136,5 +144,5 @@ class DocStore(Protocol):
         ...
 
     async def distinct(self, collection: str, field: str, where: Where = ()) -> list[Any]:
-        """Give the distinct values of a field, sorted."""
+        """Give the distinct values of a field, sorted; a list counts by its elements, None does not count."""
         ...

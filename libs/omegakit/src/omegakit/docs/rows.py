@@ -10,14 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omegaproto.errors import DuplicateKey
-
 from omegakit.clock import Clock
 from omegakit.docs import sql
 from omegakit.docs.jsontext import decoded, dumps, encoded_text, loads, scalar
 from omegakit.docs.paging import Paging
 from omegakit.docs.port import Collection, Cond, Doc, Page, Update
 from omegakit.docs.values import changed, check_doc, check_update, duplicate, order_key
+from omegaproto.errors import DuplicateKey
 
 Where = tuple[Cond, ...]
 _IDS_A_QUERY = 1_000

@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from omegaproto.errors import BadName
-
 from omegakit.docs.jsontext import BOOL, BYTES, NUMBER, TAG, TIME, encoded_text, scalar
 from omegakit.docs.paging import Order
 from omegakit.docs.port import Collection, Cond, Index
 from omegakit.docs.values import check_conditions, path_of
+from omegaproto.errors import BadName
 
 NONE = "-9e999"
 _NONE_VALUE = float("-inf")
@@ -81,34 +80,67 @@ def conditions(where: Iterable[Cond]) -> Sql:
 
 
 def _condition(cond: Cond) -> Sql:
-    field = expression(cond.field)
     match cond.op:
         case "==":
-            return f"{field}=?", [_value(cond.value)]
+            return _equal(cond.field, cond.value)
         case "!=":
-            return f"{field}<>?", [_value(cond.value)]
+            text, values = _equal(cond.field, cond.value)
+            return f"NOT {text}", values
         case "in":
-            values = [_value(each) for each in cond.value]
-            return f"{field} IN ({','.join('?' * len(values))})", values
+            return _member(cond)
         case "prefix":
-            return _between(field, encoded_text(cond.value), above(encoded_text(cond.value)))
+            start = encoded_text(cond.value)
+            field = expression(cond.field)
+            return f"({field}>=? AND {field}<?{_only_text(cond.field)})", [start, above(start)]
         case "contains":
             return _contains(cond)
         case _ if cond.value is None:
             return "0", []
         case _:
-            low, high = _kin(value := _value(cond.value))
-            return f"({field}{cond.op}? AND {field}>? AND {field}<?)", [value, low, high]
+            return _compared(cond)
+
+
+def _compared(cond: Cond) -> Sql:
+    field, value = expression(cond.field), _value(cond.value)
+    low, high = _kin(value)
+    guard = _only_text(cond.field) if isinstance(cond.value, str) else ""
+    return f"({field}{cond.op}? AND {field}>? AND {field}<?{guard})", [value, low, high]
+
+
+def _equal(field: str, value: Any) -> Sql:
+    guard = f" AND {_kind(field)}{_is_kind(value)}" if _ambiguous(value) and field != "_id" else ""
+    return f"({expression(field)}=?{guard})", [_value(value)]
+
+
+def _member(cond: Cond) -> Sql:
+    plain = [_value(each) for each in cond.value if not _ambiguous(each)]
+    parts = [(f"{expression(cond.field)} IN ({','.join('?' * len(plain))})", plain)]
+    parts += [_equal(cond.field, each) for each in cond.value if _ambiguous(each)]
+    return f"({' OR '.join(text for text, _ in parts)})", [each for _, values in parts for each in values]
 
 
 def _contains(cond: Cond) -> Sql:
     path = json_path(cond.field)
-    elements = f"SELECT 1 FROM json_each(doc,{path}) WHERE ifnull(value,{NONE})=?"
-    return f"(json_type(doc,{path})='array' AND EXISTS ({elements}))", [_value(cond.value)]
+    guard = f" AND type{_is_kind(cond.value)}" if _ambiguous(cond.value) else ""
+    elements = f"SELECT 1 FROM json_each(doc,{path}) WHERE ifnull(value,{NONE})=?{guard}"
+    return f"({_kind(cond.field)}='array' AND EXISTS ({elements}))", [_value(cond.value)]
 
 
-def _between(field: str, low: str, high: str) -> Sql:
-    return f"({field}>=? AND {field}<?)", [low, high]
+def _ambiguous(value: Any) -> bool:
+    """Tell whether SQLite shows another value in the same way: lists and dicts come out as text."""
+    return isinstance(value, list | tuple | dict) or (isinstance(value, str) and value.startswith(("[", "{")))
+
+
+def _kind(field: str) -> str:
+    return f"json_type(doc,{json_path(field)})"
+
+
+def _is_kind(value: Any) -> str:
+    return "='text'" if isinstance(value, str) else " IN ('array','object')"
+
+
+def _only_text(field: str) -> str:
+    return "" if field == "_id" else f" AND {_kind(field)}='text'"
 
 
 def _value(value: Any) -> Any:

@@ -14,13 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from omegaproto.errors import OmegaError, Unavailable
-
 from omegakit.clock import Clock, SystemClock
 from omegakit.docs import rows
 from omegakit.docs.paging import paging
 from omegakit.docs.port import Collection, Cond, Doc, Page, Update, Where
 from omegakit.docs.writer import Writer, unavailable
+from omegaproto.errors import OmegaError, Unavailable
 
 T = TypeVar("T")
 _READERS = 4

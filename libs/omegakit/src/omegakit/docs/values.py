@@ -13,9 +13,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from omegaproto.errors import BadBody, BadFilter, DuplicateKey
-
 from omegakit.docs.port import Cond, Doc, Update
+from omegaproto.errors import BadBody, BadFilter, DuplicateKey
 
 MAX_DOC_BYTES = 16 * 1024 * 1024
 _BAD_PATH = re.compile(r'["\\\x00-\x1f]')

@@ -15,9 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omegaproto.errors import BadInput, BadRequest
-
 from omegamesh.cli.values import Format
+from omegaproto.errors import BadInput, BadRequest
 
 _MODEL_FILES = (".skops", ".joblib")
 

@@ -68,9 +68,8 @@ def check_login(config: Config) -> str:
 
     Raises Unauthenticated, Forbidden, Unavailable; BadRequest when what answers is not a mesh.
     """
-    from omegaproto.errors import BadRequest, OmegaError
-
     from omegamesh.http import MeshClient
+    from omegaproto.errors import BadRequest, OmegaError
 
     client = MeshClient(config)
     try:

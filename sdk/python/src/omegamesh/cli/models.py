@@ -59,11 +59,5 @@ def tag(
     label: Annotated[str, typer.Argument(metavar="TAG", help="The tag; it moves when it names another version.")],
 ) -> None:
     """Give a version of a model a name of its own."""
-    from omegamesh.cli.stores import found_metadata
-    from omegamesh.http import quoted
-
-    om = session(context).om
-    found = found_metadata(om.models, name)
-    params = {"tag": label, "revision_id": found.revision.id}
-    om.client.call("PUT", f"/api/v1/tags/models/{quoted(found.name)}", params=params)
+    found = session(context).om.models.tag(name, label)
     typer.echo(f"{found.name}@{label}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from omegamesh.runtime.execute import execute
+from omegamesh.runtime.promise import Promise
 from omegaproto.errors import BadInput
 from omegaproto.ids import new_id
 from omegaproto.names import parse_name
 from omegaproto.tasks import DEFAULT_LABEL, RESULT_NAME, Payload, TaskSpec
-
-from omegamesh.runtime.execute import execute
-from omegamesh.runtime.promise import Promise
 
 if TYPE_CHECKING:
     from omegamesh.client import Omega

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from omegamesh.progress import waiting
 from omegaproto.errors import CallTimeout, TaskCancelled, TaskDead, TaskFailed, error_from
 from omegaproto.tasks import TERMINAL, Task, TaskState
-
-from omegamesh.progress import waiting
 
 if TYPE_CHECKING:
     from omegamesh.runtime.tasks import TaskApi

@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from omegaproto.tasks import DEFAULT_LABEL, WorkerList
-
 from omegamesh.runtime.model import ModelProxy
 from omegamesh.runtime.promise import Promise
 from omegamesh.runtime.tasks import TaskApi
+from omegaproto.tasks import DEFAULT_LABEL, WorkerList
 
 if TYPE_CHECKING:
     from omegamesh.client import Omega

@@ -6,12 +6,11 @@ from typing import Any
 
 from omegakinds.registry import KindRegistry
 from omegakinds.wire import decode_value
-from omegaproto.ids import new_id
-from omegaproto.tasks import Payload, Task, TaskList
-
 from omegamesh.http import MeshClient
 from omegamesh.runtime.promise import Promise
 from omegamesh.transfer import HttpBlobs
+from omegaproto.ids import new_id
+from omegaproto.tasks import Payload, Task, TaskList
 
 
 class TaskApi:

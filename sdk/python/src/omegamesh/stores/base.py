@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from omegamesh.config import stored_bucket
+from omegamesh.http import MeshClient, quoted
+from omegamesh.transfer import HttpBlobs
 from omegaproto.errors import ObjectNotFound, RevisionConflict
 from omegaproto.ids import new_id
 from omegaproto.names import NameRef, parse_name
 from omegaproto.objects import BlobRef, Metadata, ObjectPage, Revision, RevisionPage, Store
-
-from omegamesh.config import stored_bucket
-from omegamesh.http import MeshClient, quoted
-from omegamesh.transfer import HttpBlobs
 
 if TYPE_CHECKING:
     from omegakinds.base import Dumped, Kind

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from omegakinds.base import FrameKind, Kind
+from omegamesh.frames import FrameReader
+from omegamesh.stores.base import ObjectStore
 from omegaproto.errors import BadName, UnknownKind
 from omegaproto.frames import FrameQuery
 from omegaproto.names import NameRef, parse_name
 from omegaproto.objects import Metadata, Store
-
-from omegamesh.frames import FrameReader
-from omegamesh.stores.base import ObjectStore
 
 
 class Datasets(ObjectStore):

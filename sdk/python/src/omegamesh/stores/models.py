@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from omegakinds.base import ModelKind
+from omegamesh.http import quoted
+from omegamesh.stores.base import ObjectStore
 from omegaproto.errors import BadName, ObjectNotFound, UnknownAction
 from omegaproto.names import NameRef, parse_name
 from omegaproto.objects import Metadata, Store
-
-from omegamesh.stores.base import ObjectStore
 
 
 class Models(ObjectStore):
@@ -57,6 +57,19 @@ class Models(ObjectStore):
         if metadata is None:
             return None
         return self._load(self._kinds.by_name(metadata.kind), metadata, trusted=True, **options)
+
+    def tag(self, name: str, tag: str) -> Metadata:
+        """Move `tag` to the version that `name` chooses (``m``, ``m^``, ``m@3``).
+
+        Raises ObjectNotFound, RevisionNotFound.
+        """
+        reference = _with_old_tag(name)
+        metadata = self._find(reference)
+        if metadata is None:
+            raise ObjectNotFound(f"There is no model {name!r}.", action="Look with om.models.list().", name=name)
+        params = {"tag": tag, "revision_id": metadata.revision.id}
+        path = f"/api/v1/tags/{self.store}/{quoted(reference.path)}"
+        return Metadata.model_validate(self._client.call("PUT", path, params=params))
 
     def load(self, name: str) -> tuple[Metadata, ModelKind, Any]:
         """Give a model with its metadata and kind. Raises ObjectNotFound, UnknownAction when its kind has no verbs."""

@@ -16,8 +16,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from omegaproto.errors import BadFilter
-from omegaproto.frames import Predicate
 
 from omega_blobstore.frames.values import (
     Family,
@@ -28,6 +26,8 @@ from omega_blobstore.frames.values import (
     parse_time,
     value_type,
 )
+from omegaproto.errors import BadFilter
+from omegaproto.frames import Predicate
 
 TEXT_OPERATORS = frozenset({"regex", "contains", "startswith", "endswith"})
 _BEYOND = 1 << 200

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from omegaproto.errors import BadFrame
-from omegaproto.frames import ROW_COLUMN, ColumnStats, FrameInfo, FrameManifest, FramePart
-from omegaproto.objects import BlobRef
 
 from omega_blobstore.frames.blobfile import RangeFile
 from omega_blobstore.frames.statistics import group_bounds, merged, stats_of
 from omega_blobstore.frames.values import plain_type
+from omegaproto.errors import BadFrame
+from omegaproto.frames import ROW_COLUMN, ColumnStats, FrameInfo, FrameManifest, FramePart
+from omegaproto.objects import BlobRef
 
 _PARQUET = "Upload the parts of a frame as Parquet."
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from omegaproto.errors import UnknownColumn
-from omegaproto.frames import ROW_COLUMN, FrameManifest, FramePart, FrameQuery, may_match, parse_predicates
 
 from omega_blobstore.frames.conditions import Condition, make_condition
 from omega_blobstore.frames.footers import load_schema
+from omegaproto.errors import UnknownColumn
+from omegaproto.frames import ROW_COLUMN, FrameManifest, FramePart, FrameQuery, may_match, parse_predicates
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from omegaproto.errors import BlobCorrupted, OmegaError
-from omegaproto.frames import FramePart, may_match
 
 from omega_blobstore.frames.blobfile import RangeFile
 from omega_blobstore.frames.footers import plain_schema
 from omega_blobstore.frames.masks import rows_mask
 from omega_blobstore.frames.plan import Plan, PlannedPart
 from omega_blobstore.frames.statistics import group_bounds, stats_of
+from omegaproto.errors import BlobCorrupted, OmegaError
+from omegaproto.frames import FramePart, may_match
 
 OpenPart = Callable[[FramePart], RangeFile]
 _BATCH_ROWS = 65_536

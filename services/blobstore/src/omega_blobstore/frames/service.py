@@ -10,18 +10,17 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from omegakit.blobs import BlobStore, StoredBlob
-from omegakit.clock import Clock
-from omegaproto.errors import BadFrame, BlobCorrupted
-from omegaproto.frames import FrameInfo, FrameManifest, FramePart, FrameQuery
-from omegaproto.ids import new_id
-
 from omega_blobstore.blobs import BlobService, ref_of
 from omega_blobstore.concurrently import mapped
 from omega_blobstore.frames.blobfile import RangeFile, blob_file, read_exactly
 from omega_blobstore.manifests import ManifestRepository
 from omega_blobstore.metrics import BlobstoreMetrics
 from omega_blobstore.settings import BlobstoreOptions
+from omegakit.blobs import BlobStore, StoredBlob
+from omegakit.clock import Clock
+from omegaproto.errors import BadFrame, BlobCorrupted
+from omegaproto.frames import FrameInfo, FrameManifest, FramePart, FrameQuery
+from omegaproto.ids import new_id
 
 if TYPE_CHECKING:
     from omega_blobstore.frames.footers import Footer

@@ -13,9 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from omegaproto.frames import ColumnStats
 
 from omega_blobstore.frames.values import Family, family_of, iso_text, unit_of, value_type
+from omegaproto.frames import ColumnStats
 
 MAX_TEXT = 64
 """Characters of a text bound that are kept."""

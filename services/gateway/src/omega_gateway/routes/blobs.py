@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fastapi import Request, Response
-from omegaproto.objects import BlobRef
 
 from omega_gateway.access import ReadsBlobs, WritesBlobs, identifier, scoped_router
 from omega_gateway.errors import ErrorBody
+from omegaproto.objects import BlobRef
 
 router = scoped_router("blobs")
 _RANGE = ("range", "if-range", "if-none-match")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fastapi import Response
-from omegaproto.frames import FrameManifest, FrameQuery
 
 from omega_gateway.access import ReadsFrames, identifier, scoped_router
+from omegaproto.frames import FrameManifest, FrameQuery
 
 router = scoped_router("frames")
 _ARROW = {"application/vnd.apache.arrow.stream": {"schema": {"type": "string", "format": "binary"}}}

@@ -8,6 +8,12 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import Depends, Header, Path, Query, Request, Response
+from pydantic import JsonValue
+from pydantic_core import from_json, to_json
+
+from omega_gateway.access import Caller, Fits, Predicts, ReadsObjects, reply, scoped_router
+from omega_gateway.predict import INLINE_ACTIONS, envelope, label_of, read_body, verb_uri
+from omega_gateway.tasking import MODEL, get_tasks, operation_of, submit_tasks
 from omegaproto.errors import (
     BadBody,
     BadRequest,
@@ -21,12 +27,6 @@ from omegaproto.errors import (
 from omegaproto.ids import new_id
 from omegaproto.messages import Message
 from omegaproto.tasks import FORMAT, TERMINAL, Payload, Task, TaskSpec, TaskState
-from pydantic import JsonValue
-from pydantic_core import from_json, to_json
-
-from omega_gateway.access import Caller, Fits, Predicts, ReadsObjects, reply, scoped_router
-from omega_gateway.predict import INLINE_ACTIONS, envelope, label_of, read_body, verb_uri
-from omega_gateway.tasking import MODEL, get_tasks, operation_of, submit_tasks
 
 router = scoped_router("models")
 

@@ -6,6 +6,20 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query, Response
+from pydantic import Field
+
+from omega_gateway.access import (
+    Caller,
+    DropsObjects,
+    ListsBuckets,
+    ListsObjects,
+    ReadsObjects,
+    WritesObjects,
+    reply,
+    scoped_router,
+)
+from omega_gateway.puts import Put, put_object
+from omega_gateway.routes.params import After, Limit, ObjectName, StoreName, key_of, store_of
 from omegaproto.ids import new_id
 from omegaproto.messages import Message
 from omegaproto.names import MAX_NAME_LENGTH
@@ -25,20 +39,6 @@ from omegaproto.objects import (
     UpdateAttributes,
 )
 from omegaproto.scopes import allows
-from pydantic import Field
-
-from omega_gateway.access import (
-    Caller,
-    DropsObjects,
-    ListsBuckets,
-    ListsObjects,
-    ReadsObjects,
-    WritesObjects,
-    reply,
-    scoped_router,
-)
-from omega_gateway.puts import Put, put_object
-from omega_gateway.routes.params import After, Limit, ObjectName, StoreName, key_of, store_of
 
 router = scoped_router("objects")
 

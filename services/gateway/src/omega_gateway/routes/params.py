@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Path, Query
+
 from omegaproto.errors import UnknownStore
 from omegaproto.names import MAX_NAME_LENGTH, check_path
 from omegaproto.objects import Store

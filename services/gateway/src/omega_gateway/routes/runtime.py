@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from fastapi import Response
-from omegaproto.messages import Message
-from omegaproto.tasks import ListWorkers, WorkerList
 
 from omega_gateway.access import ReadsRuntime, reply, scoped_router
+from omegaproto.messages import Message
+from omegaproto.tasks import ListWorkers, WorkerList
 
 router = scoped_router("runtime")
 

@@ -6,6 +6,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query, Response
+from pydantic import Field, JsonValue
+
+from omega_gateway.access import CancelsTasks, ReadsTasks, SubmitsTasks, identifier, reply, scoped_router
+from omega_gateway.routes.params import After, Limit
+from omega_gateway.tasking import get_tasks, submit_tasks, wait_for
 from omegaproto.errors import BadRequest
 from omegaproto.ids import new_id
 from omegaproto.messages import Message
@@ -21,11 +26,6 @@ from omegaproto.tasks import (
     TaskSpec,
     TaskState,
 )
-from pydantic import Field, JsonValue
-
-from omega_gateway.access import CancelsTasks, ReadsTasks, SubmitsTasks, identifier, reply, scoped_router
-from omega_gateway.routes.params import After, Limit
-from omega_gateway.tasking import get_tasks, submit_tasks, wait_for
 
 router = scoped_router("tasks")
 STATUS = {

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path, Response
-from omegaproto.messages import Message
-from omegaproto.scopes import Role
-from omegaproto.users import CreateUser, IssueKey, KeyIssued, RevokeKey, SetGrants
 from pydantic import Field
 
 from omega_gateway.access import ManagesUsers, identifier, reply, scoped_router
+from omegaproto.messages import Message
+from omegaproto.scopes import Role
+from omegaproto.users import CreateUser, IssueKey, KeyIssued, RevokeKey, SetGrants
 
 router = scoped_router("users")
 UserId = Annotated[str, Path(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.@-]+$")]

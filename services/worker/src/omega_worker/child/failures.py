@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import traceback
 
-from omegaproto.errors import CallTimeout, ErrorInfo, OmegaError, Overloaded, TaskFailed, Unavailable
 from pydantic_core import to_json
+
+from omegaproto.errors import CallTimeout, ErrorInfo, OmegaError, Overloaded, TaskFailed, Unavailable
 
 MAX_TRACEBACK = 8 * 1024
 MAX_MESSAGE = 2 * 1024

@@ -12,10 +12,9 @@ import time
 from queue import SimpleQueue
 from typing import Protocol
 
-from omegaproto.messages import Message
-
 from omega_worker.channel import ChildEnd
 from omega_worker.messages import NewToken
+from omegaproto.messages import Message
 
 _GRACE_SECONDS = 1.0
 

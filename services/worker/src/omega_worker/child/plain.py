@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 from omegaproto.errors import TooLarge
 from omegaproto.tasks import Payload
-from pydantic_core import from_json, to_json
 
 MAX_JSON_BYTES = 128 * 1024
 """What fits into one control message beside the rest of the task."""

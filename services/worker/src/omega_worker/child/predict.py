@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from omega_worker.child.failures import failure_of
+from omega_worker.child.models import ModelCache
+from omega_worker.messages import BatchEnded
 from omegakinds.base import ModelKind, Servable
 from omegakinds.registry import KindRegistry
 from omegamesh.client import Omega
@@ -11,10 +14,6 @@ from omegaproto.errors import ObjectNotFound, UnknownAction
 from omegaproto.messages import Message
 from omegaproto.objects import Metadata
 from omegaproto.predictions import PredictBatch
-
-from omega_worker.child.failures import failure_of
-from omega_worker.child.models import ModelCache
-from omega_worker.messages import BatchEnded
 
 _MIB = 1024 * 1024
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from omega_worker.child.failures import failure_of
+from omega_worker.child.plain import json_payload
+from omega_worker.messages import RunTask, TaskEnded
 from omegakinds.wire import encode_value
 from omegamesh.client import Omega
 from omegamesh.config import Config
@@ -12,10 +15,6 @@ from omegamesh.http import MeshClient
 from omegamesh.runtime.execute import execute
 from omegaproto.messages import Message
 from omegaproto.tasks import FORMAT, Payload
-
-from omega_worker.child.failures import failure_of
-from omega_worker.child.plain import json_payload
-from omega_worker.messages import RunTask, TaskEnded
 
 
 class TaskRunner:
