@@ -107,8 +107,10 @@ class CommitRevision(NewRevision, Request[Metadata], subject="metadata.commit_re
     """Make a new revision visible. Repeating it with the same idempotency key gives the first answer again."""
 
     fingerprint: str | None = Field(default=None, max_length=128)
-    """Recognises a repeated request whose ids differ: the gateway names what the caller sent (None: the content does)."""
-    Given when a repetition's kind_meta differs, as that of a frame does, which is made anew each time."""
+    """What tells a repetition from another put under the same key. None: kind, kind_meta, blobs, attributes and tags.
+
+    Given when a repetition's kind_meta differs, as that of a frame does, which is made anew each time.
+    """
 
 
 class GetObject(ObjectKey, Request[Metadata], subject="metadata.get_object", operation="object.read"):
