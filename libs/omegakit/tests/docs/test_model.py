@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omegakit.docs import Cond, Doc, DocStore
 from omegakit.docs.values import matches, order_key, rank, value_at
 
-few = settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 texts = st.text(st.sampled_from("ab\x00\x01\x02%_.*[{é\ud7ff\ue000\uffff🎉\U0010fffe\U0010ffff"), max_size=4)
 times = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
