@@ -115,7 +115,7 @@ def wait_for_all(om: Omega, task_ids: list[str], stop: float) -> dict[str, Any]:
     while open_ids:
         assert time.monotonic() < stop, f"{len(open_ids)} tasks did not end"
         some = sorted(open_ids)[:500]
-        for task in persistently(lambda some=some: om.runtime._api.wait_any(some, wait=5), stop):
+        for task in persistently(lambda some=some: om.runtime._api.fetch_ended(some, wait=5), stop):
             if task.state in TERMINAL:
                 found[task.id] = task
                 open_ids.discard(task.id)

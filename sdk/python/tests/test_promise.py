@@ -155,5 +155,5 @@ def test_submitting_names_bucket_and_a_key_for_each_task(api: TaskApi, server: A
 
 def test_waiting_for_any_gives_those_that_have_ended(api: TaskApi, server: Any, answer: Any) -> None:
     server.answer(answer(body={"items": [task("succeeded").model_dump(mode="json")]}))
-    assert [each.state for each in api.wait_any(["t1", "t2"], wait=5)] == ["succeeded"]
+    assert [each.state for each in api.fetch_ended(["t1", "t2"], wait=5)] == ["succeeded"]
     assert b'"task_ids":["t1","t2"]' in server.requests[0].body

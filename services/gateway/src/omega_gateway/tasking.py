@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from omega_gateway.access import Caller
 from omegaproto.errors import OmegaError, TooLarge, UnknownAction
@@ -92,7 +92,12 @@ async def get_tasks(caller: Caller, task_ids: Sequence[str]) -> list[Task]:
     return tasks
 
 
-async def wait_for(caller: Caller, task_ids: Sequence[str], seconds: float) -> Sequence[Task]:
-    """Give tasks once one of them has ended, or after `seconds` (or the gateway's limit). Raises TaskNotFound."""
+async def wait_for(
+    caller: Caller, task_ids: Sequence[str], seconds: float, until: Callable[[Iterable[bool]], bool] = any
+) -> Sequence[Task]:
+    """Give tasks once any (or `until` all) have ended, or after `seconds` (or the gateway's limit).
+
+    Raises TaskNotFound.
+    """
     longest = min(seconds, caller.parts.options.wait_seconds)
-    return await caller.parts.waiters.wait(task_ids, longest, lambda: get_tasks(caller, task_ids))
+    return await caller.parts.waiters.wait(task_ids, longest, lambda: get_tasks(caller, task_ids), until=until)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
 from omega_gateway.limits import too_many
@@ -25,16 +25,21 @@ class _Waiter:
     def __init__(self) -> None:
         self.event = asyncio.Event()
         self._ended: dict[str, Task] = {}
+        self._must_read = False
 
     def wake(self, task: Task | None) -> None:
-        if task is not None:
+        if task is None:
+            self._must_read = True
+        else:
             self._ended[task.id] = task
         self.event.set()
 
     def told(self, tasks: Sequence[Task]) -> Sequence[Task] | None:
         """Give the tasks with those that events brought in their places; None when they must be read again."""
+        must_read = self._must_read or not self.event.is_set()
+        self._must_read = False
         self.event.clear()
-        if not self._ended:
+        if must_read:
             return None
         return [self._ended.get(task.id, task) for task in tasks]
 
@@ -77,8 +82,10 @@ class TaskWaiters:
             for waiter in self._waiters.get(task_id, ()):
                 waiter.wake(tasks.get(task_id))
 
-    async def wait(self, task_ids: Sequence[str], seconds: float, read: Read) -> Sequence[Task]:
-        """Give the tasks that `read` gives, once at least one has ended or `seconds` have passed.
+    async def wait(
+        self, task_ids: Sequence[str], seconds: float, read: Read, *, until: Callable[[Iterable[bool]], bool] = any
+    ) -> Sequence[Task]:
+        """Give the tasks that `read` gives, once any (or `until` all) of them have ended, or `seconds` have passed.
 
         Raises what `read` raises; Overloaded when too many requests wait.
         """
@@ -88,7 +95,7 @@ class TaskWaiters:
         self._register(task_ids, waiter)
         try:
             tasks = await read()
-            while not any(task.state in TERMINAL for task in tasks):
+            while not until(task.state in TERMINAL for task in tasks):
                 left = deadline - time.monotonic()
                 if left <= 0 or self._draining:
                     break

@@ -12,7 +12,7 @@ from omegaproto.tasks import TERMINAL, Task, TaskState
 if TYPE_CHECKING:
     from omegamesh.runtime.tasks import TaskApi
 
-_LONGEST_WAIT = 30.0
+LONGEST_WAIT = 30.0
 _STATUS = {
     TaskState.queued: "PENDING",
     TaskState.running: "STARTED",
@@ -65,7 +65,7 @@ class Promise:
         deadline = None if timeout is None else time.monotonic() + timeout
         with waiting(f"{self._task.spec.action} {self._task.spec.target}"):
             while self._task.state not in TERMINAL:
-                left = _LONGEST_WAIT if deadline is None else min(_LONGEST_WAIT, deadline - time.monotonic())
+                left = LONGEST_WAIT if deadline is None else min(LONGEST_WAIT, deadline - time.monotonic())
                 if left <= 0:
                     raise CallTimeout(
                         f"Task {self.id} is {self._task.state} after {timeout} s.",
@@ -91,6 +91,10 @@ class Promise:
             raise error_from(task.error)
         kind = TaskDead if task.state is TaskState.dead else TaskFailed
         raise kind(f"Task {task.id} ended as {task.state}.", action="See the worker's log.")
+
+    def settle(self, task: Task) -> None:
+        """Take note of how the task ended, as somebody else found out."""
+        self._task = task
 
     def cancel(self) -> None:
         """Cancel the task: at once when it waits, soon when it runs; nothing happens when it has ended."""

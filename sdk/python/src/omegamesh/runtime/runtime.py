@@ -57,8 +57,15 @@ class Runtime:
         return self._api.submit(action=action, label=self._label(require) or DEFAULT_LABEL, **spec)
 
     def tasks(self, specs: list[dict[str, Any]]) -> list[Promise]:
-        """Submit up to 1,000 tasks in one request; each spec holds fields of TaskSpec."""
+        """Submit many tasks, hundreds in one request; each spec holds fields of TaskSpec."""
         return self._api.submit_many(specs)
+
+    def gather(self, promises: list[Promise], timeout: float | None = None) -> list[Any]:
+        """Give the results of many promises in their order, hundreds in one request.
+
+        Raises what the first task that failed raised; CallTimeout when not all ended within `timeout` seconds.
+        """
+        return self._api.gather(promises, timeout)
 
     def result(self, task_id: str, wait: bool = True) -> Any:
         """Give the result of a task that was submitted anywhere; its promise when not `wait`. Raises TaskNotFound."""

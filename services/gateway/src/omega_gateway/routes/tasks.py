@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response
 from pydantic import Field, JsonValue
@@ -77,6 +77,7 @@ class TaskWait(Message):
 
     task_ids: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = Field(min_length=1, max_length=1000)
     wait: float = Field(default=0.0, ge=0, le=3600, allow_inf_nan=False)
+    until: Literal["any", "all"] = "any"
 
 
 class TaskStatus(Message):
@@ -104,8 +105,8 @@ async def list_tasks(
 
 @router.post("/tasks/wait", response_model=TaskList)
 async def wait_any(caller: ReadsTasks, body: TaskWait) -> Response:
-    """Wait until one of the tasks has ended, or the time is over; gives all that have ended by then."""
-    tasks = await wait_for(caller, body.task_ids, body.wait)
+    """Wait until any (or all) of the tasks have ended, or the time is over; gives those that have ended by then."""
+    tasks = await wait_for(caller, body.task_ids, body.wait, any if body.until == "any" else all)
     return reply(TaskList(items=tuple(task for task in tasks if task.state in TERMINAL)))
 
 
