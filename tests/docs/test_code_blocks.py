@@ -70,7 +70,7 @@ def runnable(page: Path) -> bool:
     return any(block.language in {"python", "bash"} for block in blocks(page))
 
 
-@pytest.mark.parametrize("page", filter(runnable, PAGES), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", list(filter(runnable, PAGES)), ids=lambda page: page.name)
 @pytest.mark.usefixtures("environment")
 def test_a_page_runs(page: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "__main__"}
@@ -102,6 +102,6 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page}: {target}"
 
 
-@pytest.mark.parametrize(("name", "text"), pages().items(), ids=list(pages()))
+@pytest.mark.parametrize(("name", "text"), list(pages().items()), ids=list(pages()))
 def test_a_generated_page_is_up_to_date(name: str, text: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, "run: make docs"
