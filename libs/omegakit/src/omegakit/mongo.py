@@ -49,6 +49,7 @@ __all__ = [
     "Session",
     "UpdateOne",
     "WriteConcern",
+    "bulk_failure",
     "duplicates",
     "mongo_errors",
 ]
@@ -179,11 +180,23 @@ def mongo_errors() -> Iterator[None]:
 
 def duplicates(error: BulkWriteError) -> set[int]:
     """Give the positions that a unique key refused. Raises OmegaError when anything else went wrong, too."""
+    found = error.details["writeErrors"]
+    if error.details["writeConcernErrors"] or any(each["code"] != _DUPLICATE for each in found):
+        raise bulk_failure(error) from error
+    return {each["index"] for each in found}
+
+
+def bulk_failure(error: BulkWriteError) -> OmegaError:
+    """Give a failed bulk write as the error that callers know."""
     details = error.details
-    others = [each for each in details["writeErrors"] if each["code"] != _DUPLICATE] or details["writeConcernErrors"]
-    if others:
-        raise OmegaError(f"MongoDB failed: {others[0].get('errmsg')}.", action="See the server's log.") from error
-    return {each["index"] for each in details["writeErrors"]}
+    unacknowledged = details["writeConcernErrors"]
+    others = [each for each in details["writeErrors"] if each["code"] != _DUPLICATE]
+    reasons = "; ".join(sorted({str(each.get("errmsg")) for each in [*unacknowledged, *others]}))
+    if unacknowledged and not others:
+        return Unavailable(
+            f"MongoDB did not acknowledge a write: {reasons}.", action="Try again; it may have taken effect."
+        )
+    return OmegaError(f"MongoDB failed: {reasons}.", action="See the server's log.")
 
 
 def _translated(error: PyMongoError) -> OmegaError:

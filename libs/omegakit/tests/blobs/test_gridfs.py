@@ -10,7 +10,7 @@ from bson import ObjectId
 from pymongo import MongoClient
 
 from omegakit.blobs import open_blobs
-from omegaproto.errors import BlobCorrupted, Unavailable
+from omegaproto.errors import BlobCorrupted, OmegaError, Unavailable
 
 pytestmark = pytest.mark.servers
 A = "a" * 32
@@ -37,7 +37,7 @@ async def test_missing_chunks_are_seen_in_ranges_too(mongo_url: str) -> None:
     with MongoClient[dict[str, Any]](mongo_url) as client:
         client.get_default_database()["fs.chunks"].delete_one({"n": 1})
     with pytest.raises(BlobCorrupted):
-        await anext(blobs.get(A, 1024 * 1024 - 10, 1024 * 1024 + 10))
+        await anext(blobs.get(A, 255 * 1024 - 10, 255 * 1024 + 10))
     await blobs.close()
 
 
@@ -62,4 +62,16 @@ async def test_a_server_that_is_down_is_unavailable() -> None:
     blobs = open_blobs("mongodb://127.0.0.1:1/db?serverSelectionTimeoutMS=100")
     with pytest.raises(Unavailable):
         await blobs.start()
+    await blobs.close()
+
+
+async def test_an_upload_that_the_server_refuses_leaves_nothing(mongo_url: str) -> None:
+    blobs = open_blobs(mongo_url)
+    await blobs.start()
+    with MongoClient[dict[str, Any]](mongo_url) as client:
+        base = client.get_default_database()
+        base.command("collMod", "fs.chunks", validator={"n": {"$lt": 3}})
+        with pytest.raises(OmegaError, match="validation"):
+            await blobs.put(A, "b", chunks())
+        assert base["fs.chunks"].count_documents({}) == base["fs.files"].count_documents({}) == 0
     await blobs.close()

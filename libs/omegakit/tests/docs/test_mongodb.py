@@ -11,7 +11,7 @@ from pymongo import MongoClient
 from omegakit.docs import Collection, Cond, Index, Update, filters, open_docs
 from omegakit.docs.paging import full_order
 from omegakit.testing.proxy import TcpProxy
-from omegaproto.errors import Unavailable
+from omegaproto.errors import OmegaError, Unavailable
 
 pytestmark = pytest.mark.servers
 TASKS = Collection("tasks", (Index(("bucket", "key"), unique=True), Index(("state", "due"))), expires="expires")
@@ -100,4 +100,16 @@ async def test_a_cut_connection_is_not_noticed(
         proxy.cut()
         assert await docs.update("tasks", Update("a", inc={"n": 1})) is not None
     assert await docs.get("tasks", "a") == {"_id": "a", "n": 5}
+    await docs.close()
+
+
+async def test_what_the_server_refuses_is_no_duplicate(mongo_url: str) -> None:
+    docs = open_docs(mongo_url)
+    await docs.start([TASKS])
+    with MongoClient[dict[str, Any]](mongo_url) as client:
+        client.get_default_database().command("collMod", "tasks", validator={"n": {"$lt": 3}})
+    with pytest.raises(OmegaError, match="validation"):
+        await docs.insert_many("tasks", [{"_id": "a", "n": 1}, {"_id": "b", "n": 5}])
+    with pytest.raises(OmegaError, match="validation"):
+        await docs.insert("tasks", {"_id": "c", "n": 5})
     await docs.close()

@@ -12,12 +12,10 @@ from omegakit.blobs.checks import corrupted, wrong_length
 from omegakit.blobs.port import StoredBlob
 
 T = TypeVar("T")
-# A hop to a thread costs about 0.1 ms; hashing and writing this much takes about ten times as long.
-PIECE = 1024 * 1024
 
 
-async def pieces(chunks: AsyncIterator[bytes], length: int | None) -> AsyncGenerator[list[bytes], None]:
-    """Gather chunks into lists of 1 MiB or more. Raises IncompleteUpload once there is more than `length`."""
+async def pieces(chunks: AsyncIterator[bytes], length: int | None, size: int) -> AsyncGenerator[list[bytes], None]:
+    """Gather chunks into lists of `size` bytes or more. Raises IncompleteUpload once there is more than `length`."""
     gathered: list[bytes] = []
     waiting = total = 0
     async for chunk in chunks:
@@ -26,7 +24,7 @@ async def pieces(chunks: AsyncIterator[bytes], length: int | None) -> AsyncGener
         total += len(chunk)
         if length is not None and total > length:
             raise wrong_length(total, length)
-        if waiting >= PIECE:
+        if waiting >= size:
             yield gathered
             gathered, waiting = [], 0
     if waiting:
