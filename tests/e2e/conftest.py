@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
+from pymongo import MongoClient
 
 from omega_mesh.embedded import EmbeddedMesh
 from omega_mesh.home import Credentials, Home
@@ -25,17 +26,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def embedded_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Credentials]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The folder of the embedded mesh."""
+    return Home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def embedded_mesh(home: Home) -> Iterator[Credentials]:
     """All five services in this process."""
-    mesh = EmbeddedMesh(Home(tmp_path_factory.mktemp("home")))
+    mesh = EmbeddedMesh(home)
     yield mesh.start()
     mesh.stop()
 
 
 @pytest.fixture(scope="session")
+def database(request: pytest.FixtureRequest) -> str:
+    """The address of the database of the five processes."""
+    return with_database(request.getfixturevalue("mongo_server").url, f"e2e_{new_id()[-8:]}")
+
+
+@pytest.fixture(scope="session")
 def separate_mesh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Credentials]:
     """Five processes over RabbitMQ and MongoDB."""
-    mongo = with_database(request.getfixturevalue("mongo_server").url, f"e2e_{new_id()[-8:]}")
+    mongo = request.getfixturevalue("database")
     broker = request.getfixturevalue("rabbit_server").url
     with MeshProcesses(tmp_path_factory.mktemp("processes"), mongo, broker) as mesh:
         yield mesh.credentials
@@ -62,3 +75,32 @@ def http(mesh: Credentials, om: Omega) -> Iterator[httpx2.Client]:
     headers = {"Authorization": f"ApiKey {mesh.userid}:{mesh.apikey}", "Bucket": om.client.config.bucket}
     with httpx2.Client(base_url=mesh.url, headers=headers, timeout=60, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture
+def corrupt(request: pytest.FixtureRequest, mesh: Credentials, home: Home) -> Callable[[str], None]:
+    """Flips a bit near the end of a stored blob, behind the mesh's back."""
+    if mesh is not request.getfixturevalue("embedded_mesh" if "embedded" in request.node.name else "separate_mesh"):
+        raise AssertionError("the blob would be looked for in the wrong store")
+    if "embedded" in request.node.name:
+        return lambda blob_id: flip_in_file(home, blob_id)
+    return lambda blob_id: flip_in_gridfs(request.getfixturevalue("database"), blob_id)
+
+
+def flip_in_file(home: Home, blob_id: str) -> None:
+    (path,) = (home.folder / "blobs").rglob(f"*{blob_id[4:]}*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if len(content) > 10_000 else 10] ^= 1  # not in what describes the blob, at its end
+    path.write_bytes(content)
+
+
+def flip_in_gridfs(url: str, blob_id: str) -> None:
+    with MongoClient(url) as client:
+        database = client.get_default_database()
+        file = database["fs.files"].find_one({"filename": blob_id})
+        assert file is not None
+        chunks = database["fs.chunks"]
+        *_, last = chunks.find({"files_id": file["_id"]}).sort("n", 1)
+        changed = bytearray(last["data"])
+        changed[len(changed) // 2] ^= 1
+        chunks.update_one({"_id": last["_id"]}, {"$set": {"data": bytes(changed)}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from omegaproto.errors import (
     BadFrame,
     BadInput,
     BadName,
+    BlobCorrupted,
     Forbidden,
     NotFitted,
     ObjectNotFound,
@@ -33,6 +35,7 @@ from omegaproto.errors import (
 )
 from omegaproto.ids import new_id
 
+Corrupt = Callable[[str], None]
 FRAME = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "y": [0, 0, 1, 1]})
 
 
@@ -213,6 +216,18 @@ def test_an_upload_that_is_cut_off_leaves_nothing(mesh: Credentials, om: Omega, 
     assert om.datasets.list() == []
     om.datasets.put(FRAME, "d")
     assert om.datasets.list() == ["d"]
+
+
+@pytest.mark.parametrize("rows", [4, 400_000], ids=["small", "in the middle of a transfer"])
+def test_a_corrupted_blob(om: Omega, corrupt: Corrupt, rows: int) -> None:
+    om.datasets.put(np.arange(rows, dtype="float64"), "a")
+    om.datasets.put({"still": "there"}, "b")
+    metadata = om.datasets.metadata("a")
+    assert metadata is not None
+    corrupt(metadata.revision.blobs[0].id)
+    with pytest.raises(BlobCorrupted, match="sha256"):
+        om.datasets.get("a")
+    assert om.datasets.get("b") == [{"still": "there"}]
 
 
 def test_a_blob_that_does_not_exist_is_not_committed(http: httpx2.Client) -> None:

@@ -28,8 +28,11 @@ class Running:
         return f"Running(url={self.url!r}, userid={self.userid!r}, folder={str(self.folder)!r})"
 
 
-def embedded(config: Config) -> Config:
-    """Give `config` completed with the address and credentials of the embedded mesh.
+def embedded(config: Config) -> tuple[Config, Callable[[], str]]:
+    """Give `config` completed with the address and credentials of the embedded mesh, and how to find that mesh again.
+
+    The mesh may end with the process that runs it. Finding it again attaches to its next owner or makes this process
+    the next one, over the same folder and so with the same login, and gives the new address.
 
     Raises:
         ModuleNotFoundError: only the thin SDK is installed, so there is nothing to start.
@@ -37,9 +40,11 @@ def embedded(config: Config) -> Config:
     """
     with _installed(_NOTHING):
         from omega_mesh.attach import attach_or_start
+        from omega_mesh.home import Home
 
-        credentials, _ = attach_or_start()
-    return Config(credentials.url, credentials.userid, credentials.apikey, bucket=config.bucket)
+        home = Home()
+        found, _ = attach_or_start(home)
+    return Config(found.url, found.userid, found.apikey, bucket=config.bucket), lambda: attach_or_start(home)[0].url
 
 
 def up(*, host: str, port: int, slots: int, started: Callable[[Running], None]) -> None:

@@ -42,7 +42,8 @@ class Omega:
         if self._config.url is None:
             from omegamesh.autostart import embedded
 
-            return MeshClient(embedded(self._config))
+            config, find_again = embedded(self._config)
+            return MeshClient(config, find_again=find_again)
         return MeshClient(self._config)
 
     @property

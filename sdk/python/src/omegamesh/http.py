@@ -1,7 +1,8 @@
 """The SDK's way to the gateway; its one module that imports httpx2.
 
 Errors come out as the types of :mod:`omegaproto.errors`. What can be repeated safely is repeated while the mesh cannot
-be reached: reads, deletes, and writes that carry an idempotency key.
+be reached: reads, deletes, and writes that carry an idempotency key. When nothing listens any more, a client of the
+embedded mesh looks once for its new address: the mesh may have ended with the process that ran it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -43,16 +44,20 @@ def quoted(name: str) -> str:
 class MeshClient:
     """HTTP to one gateway, for one user and bucket. Safe to share between threads."""
 
-    def __init__(self, config: Config, client: httpx2.Client | None = None) -> None:
+    def __init__(
+        self, config: Config, client: httpx2.Client | None = None, find_again: Callable[[], str] | None = None
+    ) -> None:
+        """Prepare; `client` shares connections, `find_again` gives the address of a mesh that can move."""
         if config.url is None:
             raise ValueError("A client needs a URL.")
         self.config = config
         self._client = client or _open(config)
+        self._find_again = find_again
         self._headers = {"Bucket": config.bucket}
 
     def in_bucket(self, bucket: str | None) -> MeshClient:
         """Give a client for another bucket over the same connections."""
-        return MeshClient(self.config.in_bucket(bucket), self._client)
+        return MeshClient(self.config.in_bucket(bucket), self._client, self._find_again)
 
     def use_token(self, token: str) -> None:
         """Log in with another token from now on, over the same connections: a task's token is renewed while it runs."""
@@ -89,7 +94,7 @@ class MeshClient:
             _raise_for(response)
             return response.json() if response.content else None
 
-        return _persistently(once) if repeatable else _translated(once)
+        return self._made(once, repeatable=repeatable)
 
     def upload(self, path: str, chunks: Iterable[bytes] | bytes, headers: Mapping[str, str] | None = None) -> Any:
         """Stream bytes up and give the parsed answer. Bytes are sent again when the mesh could not be reached."""
@@ -100,30 +105,73 @@ class MeshClient:
             _raise_for(response)
             return response.json()
 
-        return _persistently(once) if isinstance(chunks, bytes | bytearray | memoryview) else _translated(once)
+        return self._made(once, repeatable=isinstance(chunks, bytes | bytearray | memoryview))
 
     @contextmanager
-    def stream(self, method: str, path: str, *, body: Any = None) -> Iterator[httpx2.Response]:
-        """Open a streamed answer. A transfer that breaks off raises Unavailable, never ends early in silence."""
+    def stream(
+        self, method: str, path: str, *, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[httpx2.Response]:
+        """Open a streamed answer to what only reads.
+
+        A transfer that breaks off raises Unavailable, never ends early in silence.
+        """
         content, kind = _encoded(body)
-        try:
-            with self._client.stream(method, path, content=content, headers={**self._headers, **kind}) as response:
-                if response.is_error:
+
+        def once() -> httpx2.Response:
+            send = {**self._headers, **(headers or {}), **kind}
+            request = self._client.build_request(method, path, content=content, headers=send)
+            response = self._client.send(request, stream=True)
+            if response.is_error:
+                with closing(response):
                     response.read()
-                _raise_for(response)
+                    _raise_for(response)
+            return response
+
+        with closing(self._made(once)) as response:
+            try:
                 yield response
-        except httpx2.TransportError as error:
-            raise _unreachable(error) from error
+            except httpx2.TransportError as error:
+                raise _unreachable(error) from error
 
     def blob(self, blob_id: str, sha256: str) -> Iterator[bytes]:
-        """Stream a blob; raises BlobCorrupted at its end when the bytes are not those of `sha256`."""
-        digest = hashlib.sha256()
-        with self.stream("GET", f"/api/v1/blobs/{blob_id}") as response:
-            for chunk in response.iter_bytes(_CHUNK):
-                digest.update(chunk)
-                yield chunk
+        """Stream a blob; a transfer that breaks off goes on where it broke.
+
+        Raises BlobCorrupted when the bytes are not those of `sha256`, before the last of them or at the end.
+        """
+        digest, received, tries = hashlib.sha256(), 0, TRIES
+        while True:
+            try:
+                headers = {"Range": f"bytes={received}-"} if received else None
+                with self.stream("GET", f"/api/v1/blobs/{blob_id}", headers=headers) as response:
+                    for chunk in response.iter_bytes(_CHUNK):
+                        digest.update(chunk)
+                        received += len(chunk)
+                        yield chunk
+                break
+            except Unavailable:
+                tries -= 1
+                if not tries:
+                    raise
+                time.sleep(_FIRST_PAUSE_SECONDS)
         if digest.hexdigest() != sha256:
             raise BlobCorrupted(f"Blob {blob_id} arrived with another sha256 than recorded.", action="Put it again.")
+
+    def _made(self, once: Callable[[], T], *, repeatable: bool = True) -> T:
+        """Make a call where the mesh is; one that never reached it is made at the mesh's new address, if it has one."""
+        find_again = self._find_again
+
+        def there() -> T:
+            nonlocal find_again
+            try:
+                return once()
+            except httpx2.ConnectError:
+                if find_again is None:
+                    raise
+                find, find_again = find_again, None
+                self._client.base_url = find()
+                return once()
+
+        return _persistently(there) if repeatable else _translated(there)
 
 
 def _open(config: Config) -> httpx2.Client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 
 from omega_blobstore.blobs import BlobService
 from omega_blobstore.frames.service import FrameService
@@ -17,6 +18,7 @@ from omega_blobstore.sweep import Sweeper
 from omegakit.blobs.connect import open_blobs
 from omegakit.docs.connect import open_docs
 from omegakit.health import health_routes
+from omegakit.requestid import RequestIds
 from omegakit.service import Asgi, Kit
 from omegaproto.errors import OmegaError, Unavailable
 
@@ -43,6 +45,7 @@ class BlobstoreService:
                 *FrameRoutes(kit, self._frames, metrics).routes(),
                 *health_routes(kit.metrics, checks),
             ],
+            middleware=[Middleware(RequestIds)],
             exception_handlers={OmegaError: on_omega_error, HTTPException: on_http_error},
         )
 

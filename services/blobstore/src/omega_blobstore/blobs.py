@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
@@ -10,6 +11,8 @@ from omegakit.blobs import BlobStore, StoredBlob
 from omegaproto.errors import BadName, BlobCorrupted, BlobNotFound, TooLarge
 from omegaproto.ids import new_id
 from omegaproto.objects import BlobRef
+
+_SUSPECTS = 1000
 
 
 def ref_of(blob: StoredBlob) -> BlobRef:
@@ -24,6 +27,7 @@ class BlobService:
         self._blobs = blobs
         self._metrics = metrics
         self._max_bytes = max_bytes
+        self._suspects: OrderedDict[str, None] = OrderedDict()
 
     async def put(
         self, bucket: str, body: AsyncIterator[bytes], *, sha256: str | None = None, length: int | None = None
@@ -54,9 +58,15 @@ class BlobService:
         return blob
 
     async def read(self, blob: StoredBlob, start: int, stop: int) -> AsyncGenerator[bytes, None]:
-        """Stream bytes `start` up to `stop`; exactly so many, or BlobCorrupted before the last of them."""
+        """Stream bytes `start` up to `stop`; exactly so many, or BlobCorrupted before the last of them.
+
+        A blob that proved damaged in the middle of a transfer is checked whole before it is sent again: who asks for
+        the rest of a broken transfer then hears why it broke.
+        """
         left, held = stop - start, b""
         try:
+            if blob.id in self._suspects:
+                await self._check(blob)
             async with aclosing(_generator(self._blobs.get(blob.id, start, stop))) as chunks:
                 async for chunk in chunks:
                     if held:
@@ -64,10 +74,22 @@ class BlobService:
                     held, left = chunk, left - len(chunk)
             _check_all_read(blob.id, left)
         except BlobCorrupted:
-            self._metrics.corrupted.inc()
+            self._suspect(blob.id)
             raise
         if held:
             yield held
+
+    async def _check(self, blob: StoredBlob) -> None:
+        async with aclosing(_generator(self._blobs.get(blob.id))) as chunks:
+            async for _ in chunks:
+                pass
+        self._suspects.pop(blob.id, None)
+
+    def _suspect(self, id: str) -> None:
+        self._metrics.corrupted.inc()
+        self._suspects[id] = None
+        if len(self._suspects) > _SUSPECTS:
+            self._suspects.popitem(last=False)
 
     async def _limited(self, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         total = 0

@@ -17,6 +17,7 @@ from omega_gateway.settings import GatewayOptions
 from omegakit.http import Response as Upstream
 from omegakit.http import TransportError, open_client
 from omegakit.logs import get_logger
+from omegakit.requestid import outgoing
 from omegaproto.errors import CallTimeout, ErrorInfo, OmegaError, Unavailable
 
 _UP = ("content-length", "content-type", "x-content-sha256")
@@ -98,7 +99,7 @@ class Blobstore:
 
 
 def _identity(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
+    return {"Authorization": f"Bearer {token}"} | outgoing()
 
 
 def _kept(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:

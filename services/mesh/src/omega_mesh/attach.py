@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import IO
@@ -15,7 +15,7 @@ from omega_mesh.home import Credentials, Home
 from omegaproto.errors import Unavailable
 
 _PROBE_SECONDS = 2.0
-_TRIES = 100
+_PATIENCE_SECONDS = 10.0
 _PAUSE_SECONDS = 0.1
 
 
@@ -27,11 +27,15 @@ class LocalMesh:
         from omegakit.logs import configure_logs
         from omegakit.settings import LogSettings
 
-        configure_logs(LogSettings(file=home.log_file), own_process=False)
         self._lock = lock
         self._mesh = EmbeddedMesh(home)
-        self.credentials = self._mesh.start()
-        _at_exit(self.stop)
+        try:
+            _at_exit(self.stop)
+            configure_logs(LogSettings(file=home.log_file), own_process=False)
+            self.credentials = self._mesh.start()
+        except BaseException:
+            lock.close()
+            raise
 
     def stop(self) -> None:
         """End the mesh and give the folder free; nothing happens the second time."""
@@ -40,29 +44,43 @@ class LocalMesh:
 
 
 def _at_exit(stop: Callable[[], None]) -> None:
-    """Have `stop` called when the interpreter ends, while thread pools still work: atexit comes after their end."""
-    threading._register_atexit(stop)  # type: ignore[attr-defined]
+    """Have `stop` called when the interpreter ends, while thread pools still work: atexit comes after their end.
+
+    Raises Unavailable when it ends already.
+    """
+    try:
+        threading._register_atexit(stop)  # type: ignore[attr-defined]
+    except RuntimeError as error:
+        raise Unavailable(
+            "This process is ending, and its embedded mesh has ended.", action="Make the call earlier, or run: om up"
+        ) from error
 
 
-def attach_or_start(home: Home | None = None) -> tuple[Credentials, LocalMesh | None]:
+def attach_or_start(
+    home: Home | None = None, *, patience: float = _PATIENCE_SECONDS, pause: float = _PAUSE_SECONDS
+) -> tuple[Credentials, LocalMesh | None]:
     """Give how to reach the user's mesh, and the mesh itself when this process started it.
 
-    Says in one line on standard error that it started one.
+    Says in one line on standard error that it started one. A mesh of another process that does not answer yet is asked
+    every `pause` seconds for `patience` seconds, and once at least.
 
     Raises:
         Unavailable: another process holds the folder, but its mesh does not answer.
     """
     home = home or Home()
-    for _ in range(_TRIES):
-        found = home.announced()
-        if found is not None and answers(found.url):
-            return found, None
+    deadline = time.monotonic() + patience
+    while True:
         lock = home.acquire()
         if lock is not None:
             local = LocalMesh(home, lock)
             print(f"omegamesh: started an embedded mesh for this process, data in {home.folder}", file=sys.stderr)
             return local.credentials, local
-        time.sleep(_PAUSE_SECONDS)
+        found = home.announced()
+        if found is not None and answers(found.url):
+            return found, None
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(pause)
     raise Unavailable(
         f"Another process holds {home.folder}, but its mesh does not answer.",
         action="End that process, or set OMEGA_HOME to another folder.",
@@ -73,6 +91,7 @@ def answers(url: str) -> bool:
     """Say whether a mesh answers at `url`."""
     try:
         with urllib.request.urlopen(f"{url}/healthz", timeout=_PROBE_SECONDS) as reply:  # noqa: S310 - our own address
-            return bool(json.load(reply).get("service") == "gateway")
-    except (urllib.error.URLError, OSError, ValueError):
+            found = json.load(reply)
+    except (OSError, ValueError, http.client.HTTPException):
         return False
+    return isinstance(found, dict) and found.get("service") == "gateway"

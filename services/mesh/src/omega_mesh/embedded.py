@@ -100,12 +100,21 @@ class EmbeddedMesh:
         self._thread = threading.Thread(target=self._run, name="omega-mesh", daemon=True)
 
     def start(self) -> Credentials:
-        """Start, and give where the mesh listens once every service is ready. Raises what went wrong."""
+        """Start, and give where the mesh listens once every service is ready.
+
+        Raises what went wrong; the thread has ended then.
+        """
         self._thread.start()
-        return self._started.result(timeout=_START_SECONDS)
+        try:
+            return self._started.result(timeout=_START_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
-        """Drain and end the mesh; returns when it has ended."""
+        """Drain and end the mesh; returns when it has ended. Nothing happens when it has not been started."""
+        if self._thread.ident is None:
+            return
         if self._loop is not None and self._ended is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join(timeout=_STOP_SECONDS)

@@ -84,7 +84,8 @@ class Home:
     def acquire(self) -> IO[str] | None:
         """Become the process that runs the mesh of this folder; None when another one does.
 
-        The lock goes with the process, however it ends.
+        The lock goes with the process, however it ends. What is announced is then stale, and withdrawn: the address may
+        be another program's by now, which must not be sent a login.
         """
         file = (self.folder / "mesh.lock").open("a", encoding="utf-8")
         try:
@@ -92,6 +93,7 @@ class Home:
         except BlockingIOError:
             file.close()
             return None
+        self.withdraw()
         return file
 
     def announce(self, url: str) -> None:
