@@ -208,7 +208,7 @@ async def test_a_corrupted_blob_ends_in_a_broken_transfer(store: Any, blob_corru
 
 
 async def test_the_rest_of_a_broken_transfer_says_why_it_broke(store: Any, blob_corrupted: Any) -> None:
-    ref = await store.upload(bytes(6_000_000))
+    ref = await store.upload(bytes(9_000_000))
     blob_corrupted(store, ref.id, 5_000_000)
     with pytest.raises(TransportError):
         await get(store, ref.id)
@@ -217,12 +217,12 @@ async def test_the_rest_of_a_broken_transfer_says_why_it_broke(store: Any, blob_
 
 
 async def test_a_blob_that_was_restored_is_given_again(store: Any, blob_corrupted: Any) -> None:
-    ref = await store.upload(bytes(6_000_000))
+    ref = await store.upload(bytes(9_000_000))
     blob_corrupted(store, ref.id, 5_000_000)
     with pytest.raises(TransportError):
         await get(store, ref.id)
     blob_corrupted(store, ref.id, 5_000_000)
-    assert (await get(store, ref.id)).content == bytes(6_000_000)
+    assert (await get(store, ref.id)).content == bytes(9_000_000)
 
 
 async def test_a_small_corrupted_blob_is_an_error_of_its_own(store: Any, blob_corrupted: Any) -> None:
