@@ -107,10 +107,14 @@ def _bind(settings: HttpSettings) -> socket.socket:
 
 @asynccontextmanager
 async def hosted(service: Service, http: HttpSettings) -> AsyncIterator[HttpServer]:
-    """Run a service with its HTTP server; on the way out drain first, then stop."""
+    """Run a service with its HTTP server; on the way out drain first, then stop. A failed start leaves nothing open."""
     server = HttpServer(service.asgi, http)
-    await service.start()
     try:
+        try:
+            await service.start()
+        except BaseException:
+            await server.stop()
+            raise
         await server.start()
         try:
             yield server

@@ -23,19 +23,16 @@ class LocalMesh:
     """What this process holds when it runs a mesh itself: the lock of the folder, and the mesh on its thread."""
 
     def __init__(self, home: Home, lock: IO[str]) -> None:
+        _refuse_at_exit()
         from omega_mesh.embedded import EmbeddedMesh
         from omegakit.logs import configure_logs
         from omegakit.settings import LogSettings
 
+        configure_logs(LogSettings(file=home.log_file), own_process=False)
         self._lock = lock
         self._mesh = EmbeddedMesh(home)
-        try:
-            _at_exit(self.stop)
-            configure_logs(LogSettings(file=home.log_file), own_process=False)
-            self.credentials = self._mesh.start()
-        except BaseException:
-            lock.close()
-            raise
+        self.credentials = self._mesh.start()
+        _at_exit(self.stop)
 
     def stop(self) -> None:
         """End the mesh and give the folder free; nothing happens the second time."""
@@ -44,16 +41,15 @@ class LocalMesh:
 
 
 def _at_exit(stop: Callable[[], None]) -> None:
-    """Have `stop` called when the interpreter ends, while thread pools still work: atexit comes after their end.
+    """Have `stop` called when the interpreter ends, while thread pools still work: atexit comes after their end."""
+    threading._register_atexit(stop)  # type: ignore[attr-defined]
 
-    Raises Unavailable when it ends already.
-    """
-    try:
-        threading._register_atexit(stop)  # type: ignore[attr-defined]
-    except RuntimeError as error:
+
+def _refuse_at_exit() -> None:
+    if not threading.main_thread().is_alive():
         raise Unavailable(
             "This process is ending, and its embedded mesh has ended.", action="Make the call earlier, or run: om up"
-        ) from error
+        )
 
 
 def attach_or_start(
@@ -72,7 +68,7 @@ def attach_or_start(
     while True:
         lock = home.acquire()
         if lock is not None:
-            local = LocalMesh(home, lock)
+            local = _start(home, lock)
             print(f"omegamesh: started an embedded mesh for this process, data in {home.folder}", file=sys.stderr)
             return local.credentials, local
         found = home.announced()
@@ -85,6 +81,14 @@ def attach_or_start(
         f"Another process holds {home.folder}, but its mesh does not answer.",
         action="End that process, or set OMEGA_HOME to another folder.",
     )
+
+
+def _start(home: Home, lock: IO[str]) -> LocalMesh:
+    try:
+        return LocalMesh(home, lock)
+    except BaseException:
+        lock.close()
+        raise
 
 
 def answers(url: str) -> bool:
