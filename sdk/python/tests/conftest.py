@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from omega_mesh.home import Credentials, Home
+from omegamesh.client import Omega, setup
 from omegamesh.config import Config
 from omegamesh.http import MeshClient
 
@@ -172,3 +174,11 @@ def embedded_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Credenti
             yield found
         finally:
             process.terminate()
+
+
+@pytest.fixture
+def omega(embedded_mesh: Credentials) -> Iterator[Omega]:
+    """The API of a bucket of the test's own, on that mesh."""
+    bucket = f"test-{secrets.token_hex(6)}"
+    with closing(setup(embedded_mesh.userid, embedded_mesh.apikey, embedded_mesh.url, bucket)) as made:
+        yield made

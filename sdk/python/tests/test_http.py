@@ -6,7 +6,7 @@ import hashlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -152,6 +152,72 @@ def test_a_mesh_that_is_not_there_says_what_to_check(nothing_listens: MeshClient
         nothing_listens.call("GET", "/")
 
 
+@pytest.fixture
+def moved(server: Any, answer: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[MeshClient, list[str]]]:
+    """A client of a mesh that listens elsewhere by now, and the addresses that it found by looking."""
+    monkeypatch.setattr("omegamesh.http._FIRST_PAUSE_SECONDS", 0.0)
+    server.answer(answer(body={"id": "b1"}))
+    looked: list[str] = []
+
+    def find_again() -> str:
+        looked.append(server.url)
+        return looked[-1]
+
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        config = Config(f"http://127.0.0.1:{held.getsockname()[1]}", "ann", "k", bucket="red")
+        with closing(MeshClient(config, find_again=find_again)) as client:
+            yield client, looked
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda client: client.call("GET", "/x"),
+        lambda client: client.call("POST", "/x", body={"a": 1}, repeatable=False),
+        lambda client: client.upload("/x", DATA),
+        lambda client: client.upload("/x", iter([DATA[:1000], DATA[1000:]])),
+        lambda client: list(client.blob("x", hashlib.sha256(b'{"id": "b1"}').hexdigest())),
+    ],
+    ids=["read", "not repeatable", "bytes", "stream", "blob"],
+)
+def test_a_mesh_that_moved_is_looked_for_once_and_the_call_is_made_there(
+    server: Any, moved: tuple[MeshClient, list[str]], use: Callable[[MeshClient], Any]
+) -> None:
+    client, looked = moved
+    use(client)
+    client.in_bucket("blue").call("GET", "/y")
+    assert looked == [server.url]
+    assert [(sent.headers["Bucket"], sent.headers["Authorization"]) for sent in server.requests] == [
+        ("red", "ApiKey ann:k"),
+        ("blue", "ApiKey ann:k"),
+    ]
+    assert server.requests[0].body in {b"", b'{"a":1}', DATA}
+
+
+def test_a_mesh_that_is_nowhere_is_looked_for_once_a_call(
+    nothing_listens: MeshClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def find_again() -> str:
+        looked.append("")
+        return str(nothing_listens.config.url)
+
+    with closing(MeshClient(nothing_listens.config, find_again=find_again)) as client:
+        for count in (1, 2):
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                client.call("GET", "/")
+            assert len(looked) == count
+
+
+def test_a_mesh_that_refuses_is_not_looked_for(server: Any, answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omegamesh.http._FIRST_PAUSE_SECONDS", 0.0)
+    server.answer(answer(503, NOT_NOW), answer(body={}))
+    with closing(MeshClient(Config(server.url, "ann", "k"), find_again=lambda: pytest.fail("it looked"))) as client:
+        assert client.call("GET", "/") == {}
+
+
 def test_a_mesh_that_does_not_answer_is_not_asked_again(
     server: Any, client: MeshClient, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +260,13 @@ def test_a_transfer_that_breaks_off_never_ends_in_silence(server: Any, client: M
     server.answer(answer(body=DATA, cut=1000))
     with pytest.raises(Unavailable):
         list(client.blob("b1", hashlib.sha256(DATA).hexdigest()))
+
+
+def test_opening_a_stream_is_repeated_while_the_mesh_is_away(server: Any, client: MeshClient, answer: Any) -> None:
+    server.answer(answer(503, NOT_NOW), answer(body=DATA))
+    with client.stream("GET", "/rows") as response:
+        assert response.read() == DATA
+    assert len(server.requests) == 2
 
 
 def test_a_refused_stream_raises_the_error_in_its_body(server: Any, client: MeshClient, answer: Any) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from omegakinds.wire import decode_value
-from omegaproto.errors import ObjectNotFound, UnknownAction
+from omegaproto.errors import IdempotencyMismatch, ObjectNotFound, UnknownAction
 from omegaproto.names import parse_name
 from omegaproto.tasks import FORMAT, RESULT_NAME, Payload, TaskSpec
 
 if TYPE_CHECKING:
     from omegamesh.client import Omega
+    from omegamesh.stores.datasets import Datasets
+    from omegamesh.stores.models import Models
 
 ACTIONS = ("noop", "model.<verb>")
 
@@ -38,12 +40,20 @@ def _run_model(om: Omega, spec: TaskSpec, verb: str, task_id: str | None) -> Any
     inputs = {name: resolve_input(om, value) for name, value in spec.inputs.items()}
     outcome = kind.run(verb, model, inputs.get("X"), inputs.get("Y"), **params)
     if outcome.model_changed:
-        key = None if task_id is None else f"task-{task_id}"
-        return repr(om.models.put(model, reference.path, kind=metadata.kind, idempotency_key=key))
+        return _put_once(om.models, model, reference.path, task_id and f"task-{task_id}", kind=metadata.kind)
     if name := spec.params.get(RESULT_NAME):
-        key = None if task_id is None else f"task-{task_id}-result"
-        return repr(om.datasets.put(outcome.result, str(name), append=False, idempotency_key=key))
+        return _put_once(om.datasets, outcome.result, str(name), task_id and f"task-{task_id}-result", append=False)
     return outcome.result
+
+
+def _put_once(store: Datasets | Models, obj: Any, name: str, key: str | None, **options: Any) -> str:
+    """Put what a run made; when an earlier attempt of the same task has put it already, that one stays."""
+    try:
+        return repr(store.put(obj, name, idempotency_key=key, **options))
+    except IdempotencyMismatch:
+        if key is None:
+            raise
+        return repr(store.metadata(name))
 
 
 def resolve_input(om: Omega, value: str | Payload) -> Any:
