@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -12,9 +13,10 @@ from pydantic.fields import FieldInfo
 from omega_mesh.catalog import NAMES, entry
 from omegaproto import blobs, objects, predictions, tasks, users
 from omegaproto.errors import OmegaError, error_types
-from omegaproto.messages import EVENTS, REQUESTS
+from omegaproto.messages import EVENTS, REQUESTS, Message
 from omegaproto.scopes import OPERATIONS, RANK, Role
 
+MessageT = TypeVar("MessageT", bound=Message)
 CONTRACTS = (blobs, objects, predictions, tasks, users)
 """Importing these declares every message."""
 
@@ -89,12 +91,17 @@ def _errors() -> Iterator[str]:
 
 def _messages() -> Iterator[str]:
     yield from ("| request | reply | operation | meaning |", "|---|---|---|---|")
-    for subject, request in sorted(REQUESTS.items()):
+    for subject, request in sorted(_contracts(REQUESTS).items()):
         reply = request.reply_type().__name__
         yield f"| {subject} | {reply} | {request.operation} | {_cell(_summary(request))} |"
     yield from ("", "| event | meaning |", "|---|---|")
-    for subject, event in sorted(EVENTS.items()):
+    for subject, event in sorted(_contracts(EVENTS).items()):
         yield f"| {subject} | {_cell(_summary(event))} |"
+
+
+def _contracts(declared: dict[str, type[MessageT]]) -> dict[str, type[MessageT]]:
+    """Give the messages that the contracts declare: plugins and tests may declare others."""
+    return {subject: message for subject, message in declared.items() if message.__module__.startswith("omegaproto.")}
 
 
 def _summary(cls: type[BaseModel | OmegaError]) -> str:
