@@ -64,6 +64,14 @@ def test_a_token_logs_in_too(server: Any, answer: Any) -> None:
     assert server.requests[0].headers["Authorization"] == "Bearer t.t.t"
 
 
+def test_a_token_is_renewed_over_the_same_connections(server: Any, client: MeshClient, answer: Any) -> None:
+    server.answer(answer(body={}))
+    blue = client.in_bucket("blue")
+    client.use_token("n.e.w")
+    blue.call("GET", "/")
+    assert server.requests[0].headers["Authorization"] == "Bearer n.e.w"
+
+
 def test_another_bucket_shares_the_connections(server: Any, client: MeshClient, answer: Any) -> None:
     server.answer(answer(body={}))
     client.in_bucket("blue").call("GET", "/")

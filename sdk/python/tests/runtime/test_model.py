@@ -43,8 +43,9 @@ def test_inputs_of_every_sort(ready: Omega, given: Any, local: bool) -> None:
 
 
 def test_inputs_as_plain_data(ready: Omega) -> None:
-    model = ready.runtime.model("m")
-    assert model.fit(ROWS, EXPECTED).get(timeout=60).startswith("<Metadata: Metadata(name=m,")
+    ready.models.put(ready.models.get("raw"), "plain")
+    model = ready.runtime.model("plain")
+    assert model.fit(ROWS, EXPECTED).get(timeout=60).startswith("<Metadata: Metadata(name=plain,")
     assert model.score(ROWS, EXPECTED).get(timeout=60) == 1.0
     with pytest.raises(BadInput):
         model.predict({"x": 1}).get(timeout=60)
@@ -71,23 +72,24 @@ def test_a_runner_predicts_with_data_of_any_size(ready: Omega, runner: Omega, la
 
 @pytest.mark.parametrize("local", [False, True], ids=["worker", "here"])
 def test_a_result_is_stored_in_place_of_what_was_there(ready: Omega, local: bool) -> None:
-    model = ready.runtime.mode(local=local).model("m")
+    model, name = ready.runtime.mode(local=local).model("m"), f"out-{local}"
     for _ in range(2):
-        text = model.predict("sample[x,y]", rName="out").get(timeout=60)
-        assert text.startswith("<Metadata: Metadata(name=out,")
-    assert np.asarray(ready.datasets.get("out")).ravel().tolist() == EXPECTED
-    assert len(ready.datasets.revisions("out")) == 2
+        text = model.predict("sample[x,y]", rName=name).get(timeout=60)
+        assert text.startswith(f"<Metadata: Metadata(name={name},")
+    assert np.asarray(ready.datasets.get(name)).ravel().tolist() == EXPECTED
+    assert len(ready.datasets.revisions(name)) == 2
 
 
 def test_verbs_that_change_the_model_make_a_version(ready: Omega) -> None:
-    ready.runtime.model("raw").fit("sample[x,y]", "sample[target]").get(timeout=60)
-    assert ready.runtime.model("raw").decision_function("sample[x,y]").get(timeout=60).shape == (4,)
-    assert ready.runtime.model("raw").score("sample[x,y]", "sample[target]").get(timeout=60) == 1.0
+    ready.models.put(ready.models.get("raw"), "own")
+    ready.runtime.model("own").fit("sample[x,y]", "sample[target]").get(timeout=60)
+    assert ready.runtime.model("own").decision_function("sample[x,y]").get(timeout=60).shape == (4,)
+    assert ready.runtime.model("own").score("sample[x,y]", "sample[target]").get(timeout=60) == 1.0
     with pytest.raises(NotFitted):
-        ready.runtime.model("raw^").predict("sample[x,y]").get(timeout=60)
-    ready.models.put(StandardScaler(), "scaler")
-    ready.runtime.mode(local=True).model("scaler").partial_fit("sample[x,y]").get()
-    assert [len(ready.models.revisions(name)) for name in ("raw", "scaler")] == [2, 2]
+        ready.runtime.model("own^").predict("sample[x,y]").get(timeout=60)
+    ready.models.put(StandardScaler(), "steps")
+    ready.runtime.mode(local=True).model("steps").partial_fit("sample[x,y]").get()
+    assert [len(ready.models.revisions(name)) for name in ("own", "steps")] == [2, 2]
 
 
 def test_what_is_no_input(ready: Omega) -> None:

@@ -48,23 +48,23 @@ def test_a_label_that_nobody_offers_is_refused_at_the_call(ready: Omega) -> None
 
 
 def test_what_a_model_requires_chooses_its_workers(ready: Omega) -> None:
-    ready.models.set_attributes("m", require="gpu9")
+    ready.models.put(ready.models.get("m"), "picky", attributes={"require": "gpu9"})
     with pytest.raises(UnknownLabel, match="gpu9"):
-        ready.runtime.model("m").predict("sample[x,y]")
-    explicit = ready.runtime.require("cpu").model("m").predict("sample[x,y]")
+        ready.runtime.model("picky").predict("sample[x,y]")
+    explicit = ready.runtime.require("cpu").model("picky").predict("sample[x,y]")
     assert isinstance(explicit, Promise)
     assert explicit.task.spec.label == "cpu"
-    ready.models.set_attributes("m", require=7)
-    assert repr(ready.runtime.model("m").predict("sample[x,y]")).startswith("<Promise ")
+    ready.models.set_attributes("picky", require=7)
+    assert repr(ready.runtime.model("picky").predict("sample[x,y]")).startswith("<Promise ")
 
 
-def test_a_worker_answers_and_is_listed(omega: Omega) -> None:
-    answer = omega.runtime.ping(timeout=60)
+def test_a_worker_answers_and_is_listed(ready: Omega) -> None:
+    answer = ready.runtime.ping(timeout=60)
     assert answer["message"] == "ping return message"
     assert 0 < answer["time"] < 60
-    workers = omega.runtime.workers()
+    workers = ready.runtime.workers()
     assert workers[answer["worker"]]["labels"] == ("cpu",)
-    assert omega.runtime.labels() == ["cpu"]
+    assert ready.runtime.labels() == ["cpu"]
 
 
 def test_a_result_can_be_had_by_its_id(ready: Omega) -> None:
@@ -77,30 +77,33 @@ def test_a_result_can_be_had_by_its_id(ready: Omega) -> None:
         ready.runtime.result("nope")
 
 
-def test_many_tasks_in_one_go(omega: Omega) -> None:
-    promises = omega.runtime.tasks([{"action": "noop"} for _ in range(20)])
+def test_many_tasks_in_one_go(ready: Omega) -> None:
+    promises = ready.runtime.tasks([{"action": "noop"} for _ in range(20)])
     assert len({promise.id for promise in promises}) == 20
-    assert [promise.get(timeout=60) for promise in promises] == [None] * 20
+    assert ready.runtime.gather(promises, timeout=60) == [None] * 20
+    assert all(promise.ready() for promise in promises)
 
 
-def test_an_action_that_is_not_there(omega: Omega) -> None:
+def test_an_action_that_is_not_there(ready: Omega) -> None:
     with pytest.raises(UnknownAction, match="explode"):
-        omega.runtime.task("explode").get(timeout=60)
+        ready.runtime.task("explode").get(timeout=60)
 
 
 @pytest.fixture
-def endless(omega: Omega) -> Promise:
+def endless(ready: Omega) -> Promise:
     """A fit that never ends, begun."""
     rows = np.random.default_rng(0).normal(size=(100, 3))
-    omega.models.put(SGDClassifier(max_iter=10**9, tol=None), "endless")
-    promise = omega.runtime.model("endless").fit(rows, (rows[:, 0] > 0).astype(int))
+    ready.models.put(SGDClassifier(max_iter=10**9, tol=None), "endless")
+    promise = ready.runtime.model("endless").fit(rows, (rows[:, 0] > 0).astype(int))
     assert isinstance(promise, Promise)
     return promise
 
 
-def test_a_long_task_is_waited_for_and_cancelled(omega: Omega, endless: Promise) -> None:
+def test_a_long_task_is_waited_for_and_cancelled(ready: Omega, endless: Promise) -> None:
     with pytest.raises(CallTimeout, match="It goes on"):
         endless.get(timeout=0.5)
+    with pytest.raises(CallTimeout, match=r"1 tasks have not ended\. They go on: gather again"):
+        ready.runtime.gather([endless], timeout=0.1)
     assert not endless.ready()
     while endless.status == "PENDING":
         """The next answer is asked for at once; a worker begins soon."""
@@ -109,7 +112,7 @@ def test_a_long_task_is_waited_for_and_cancelled(omega: Omega, endless: Promise)
     with pytest.raises(TaskCancelled):
         endless.get(timeout=60)
     assert endless.status == "REVOKED"
-    assert len(omega.models.revisions("endless")) == 1
+    assert len(ready.models.revisions("endless")) == 1
 
 
 def test_a_call_in_this_process_is_a_promise_that_is_kept(ready: Omega) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +16,16 @@ import pytest
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 from omegakinds.base import BlobSink, BlobSource, Dumped, Stored
+from omegakinds.registry import KindRegistry
 from omegamesh.client import Omega
+from omegamesh.http import MeshClient
+from omegamesh.stores.datasets import Datasets
 from omegaproto.errors import (
     BadFrame,
     BadName,
     IdempotencyMismatch,
     ObjectNotFound,
+    RevisionConflict,
     RevisionNotFound,
     UnknownColumn,
     UnknownKind,
@@ -194,6 +199,17 @@ def test_writers_that_append_at_once_lose_nothing(omega: Omega) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: omega.datasets.put(n, "data", append=True), range(8)))
     assert sorted(omega.datasets.get("data")) == list(range(8))
+
+
+def test_a_writer_that_others_always_precede_gives_up(server: Any, client: MeshClient, answer: Any) -> None:
+    refused = {"error": RevisionConflict("Somebody was first.").info().model_dump()}
+    missing = {"error": ObjectNotFound("There is none.").info().model_dump()}
+    server.answer(answer(body={"id": "b", "sha256": "0" * 64, "length": 1}))
+    server.answer(*(answer(404, missing), answer(409, refused)) * 20)
+    with pytest.raises(RevisionConflict, match="Too many writers append to 'data'"):
+        Datasets(client, KindRegistry()).put(1, "data", append=True)
+    keys = [json.loads(sent.body)["idempotency_key"] for sent in server.requests if sent.method == "PUT"]
+    assert len(set(keys)) == len(keys) == 20
 
 
 def test_what_was_of_another_kind_is_not_kept_by_an_append(omega: Omega) -> None:
