@@ -72,6 +72,7 @@ async def submit_tasks(caller: Caller, specs: Sequence[TaskSpec]) -> TaskList:
     tasks: list[Task] = []
     for group in list(in_messages(specs)):
         tasks.extend((await caller.call(_request(caller, group))).items)
+    caller.parts.waiters.note(tasks)
     return TaskList(items=tuple(tasks))
 
 
@@ -100,4 +101,6 @@ async def wait_for(
     Raises TaskNotFound.
     """
     longest = min(seconds, caller.parts.options.wait_seconds)
-    return await caller.parts.waiters.wait(task_ids, longest, lambda: get_tasks(caller, task_ids), until=until)
+    return await caller.parts.waiters.wait(
+        task_ids, caller.bucket, longest, lambda: get_tasks(caller, task_ids), until=until
+    )

@@ -1,13 +1,15 @@
 """Waiting for tasks without polling: a waiter is registered first, then the state is read, then an event wakes it.
 
-An event that was lost (the broker was away) costs time, never an answer: after a reconnection all waiters read again,
-and each reads again once in a while anyway.
+A task that was submitted here need not be read first: events are heard from before its submit on. An event that was
+lost (the broker was away) costs time, never an answer: after a reconnection all waiters read again, and each reads
+again once in a while anyway.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -15,6 +17,8 @@ from omega_gateway.limits import too_many
 from omega_gateway.settings import GatewayOptions
 from omegakit.bus import Bus
 from omegaproto.tasks import TERMINAL, Task, TaskFinished
+
+_REMEMBERED = 4096
 
 Read = Callable[[], Awaitable[Sequence[Task]]]
 
@@ -52,6 +56,7 @@ class TaskWaiters:
         self._recheck = options.recheck_seconds
         self._limit = options.max_waiters
         self._waiters: dict[str, set[_Waiter]] = {}
+        self._known: OrderedDict[str, Task | None] = OrderedDict()
         self._count = 0
         self._draining = False
 
@@ -70,8 +75,26 @@ class TaskWaiters:
         self._draining = True
         self.wake_all()
 
+    def note(self, tasks: Sequence[Task]) -> None:
+        """Remember tasks that were submitted just now; what events told of them meanwhile is newer."""
+        for task in tasks:
+            if task.id not in self._known:
+                self._remember(task.id, task)
+
+    def _remember(self, task_id: str, task: Task | None) -> None:
+        self._known[task_id] = task
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _recall(self, task_ids: Sequence[str], bucket: str) -> list[Task] | None:
+        """Give tasks of the bucket as they are known here; None when one of them must be read."""
+        found = [self._known.get(task_id) for task_id in task_ids]
+        known = [task for task in found if task is not None and task.spec.bucket == bucket]
+        return known if len(known) == len(task_ids) else None
+
     def wake_all(self) -> None:
-        """Have every waiter read its tasks again."""
+        """Have every waiter read its tasks again: events may have been missed."""
+        self._known.clear()
         for waiters in self._waiters.values():
             for waiter in waiters:
                 waiter.wake(None)
@@ -79,13 +102,20 @@ class TaskWaiters:
     async def _finished(self, event: TaskFinished) -> None:
         tasks = {task.id: task for task in event.tasks}
         for task_id in event.task_ids:
+            self._remember(task_id, tasks.get(task_id))
             for waiter in self._waiters.get(task_id, ()):
                 waiter.wake(tasks.get(task_id))
 
     async def wait(
-        self, task_ids: Sequence[str], seconds: float, read: Read, *, until: Callable[[Iterable[bool]], bool] = any
+        self,
+        task_ids: Sequence[str],
+        bucket: str,
+        seconds: float,
+        read: Read,
+        *,
+        until: Callable[[Iterable[bool]], bool] = any,
     ) -> Sequence[Task]:
-        """Give the tasks that `read` gives, once any (or `until` all) of them have ended, or `seconds` have passed.
+        """Give tasks of a bucket once any (or `until` all) of them have ended, or as they are after `seconds`.
 
         Raises what `read` raises; Overloaded when too many requests wait.
         """
@@ -94,11 +124,12 @@ class TaskWaiters:
         waiter, deadline = _Waiter(), time.monotonic() + seconds
         self._register(task_ids, waiter)
         try:
-            tasks = await read()
+            recalled = self._recall(task_ids, bucket) if seconds > 0 else None
+            tasks: Sequence[Task] = recalled or await read()
             while not until(task.state in TERMINAL for task in tasks):
                 left = deadline - time.monotonic()
                 if left <= 0 or self._draining:
-                    break
+                    return tasks if tasks is not recalled else await read()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(left, self._recheck)):
                         await waiter.event.wait()

@@ -204,7 +204,9 @@ async def _spec(caller: Caller, name: str, action: str, options: VerbOptions, da
 async def _ended(caller: Caller, task: Task) -> Task:
     seconds = caller.parts.options.sync_seconds
     if task.state not in TERMINAL:
-        (task,) = await caller.parts.waiters.wait([task.id], seconds, lambda: get_tasks(caller, [task.id]))
+        (task,) = await caller.parts.waiters.wait(
+            [task.id], caller.bucket, seconds, lambda: get_tasks(caller, [task.id])
+        )
     if task.state in TERMINAL:
         return task
     raise CallTimeout(
