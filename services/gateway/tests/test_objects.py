@@ -94,25 +94,40 @@ async def test_a_put_refuses_blobs_that_are_not_what_it_says(shared: Mesh, name:
 
 async def test_a_repeated_put_makes_one_revision(shared: Mesh, name: str) -> None:
     async with shared.client() as client:
-        blob = await upload(client, b"abc")
-        body = {"kind": "k", "blobs": [blob], "idempotency_key": new_id()}
-        answers = [await client.put(f"/api/v1/objects/models/{name}", json=body) for _ in range(3)]
+        body = {"kind": "k", "idempotency_key": new_id()}
+        blobs = [await upload(client, b"abc") for _ in range(3)]
+        answers = [await client.put(f"/api/v1/objects/models/{name}", json=body | {"blobs": [blob]}) for blob in blobs]
         assert {answer.json()["revision"]["number"] for answer in answers} == {1}
-        other = await client.put(f"/api/v1/objects/models/{name}", json=body | {"kind": "other"})
+        other = await client.put(f"/api/v1/objects/models/{name}", json=body | {"blobs": [await upload(client, b"d")]})
         assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_mismatch")
+
+
+@pytest.mark.parametrize("field", ["blobs", "parts"])
+async def test_a_fingerprint_stands_for_what_is_put(shared: Mesh, name: str, field: str) -> None:
+    path = f"/api/v1/objects/datasets/{name}"
+    async with shared.client() as client:
+        sent = [await upload(client, parquet(number)) for number in range(2)]
+        body = {"kind": KIND, "idempotency_key": new_id(), "fingerprint": "f" * 128}
+        given = [body | {field: [one if field == "blobs" else one["id"]]} for one in sent]
+        answers = [await client.put(path, json=one) for one in given]
+        assert [answer.status_code for answer in answers] == [200, 200], answers[1].text
+        assert answers[0].json()["revision"] == answers[1].json()["revision"]
+        other = await client.put(path, json=given[0] | {"fingerprint": "g"})
+        assert other.json()["error"]["code"] == "idempotency_mismatch"
+        long = await client.put(path, json=given[0] | {"fingerprint": "f" * 129})
+        assert long.json()["error"]["code"] == "bad_body"
 
 
 @pytest.mark.parametrize("append", [False, True])
 async def test_a_repeated_frame_put_makes_one_revision(shared: Mesh, name: str, append: bool) -> None:
     async with shared.client() as client:
-        part = await upload(client, parquet(1, 2))
-        body = {"kind": KIND, "parts": [part["id"]], "append": append, "idempotency_key": new_id()}
-        answers = [await client.put(f"/api/v1/objects/datasets/{name}", json=body) for _ in range(3)]
+        key = {"append": append, "idempotency_key": new_id()}
+        answers = [await put_frame(client, name, 1, 2, **key) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200] * 3, answers[1].text
         assert {answer.json()["revision"]["id"] for answer in answers} == {answers[0].json()["revision"]["id"]}
         assert await rows(client, name) == [1, 2]
-        other = await client.put(f"/api/v1/objects/datasets/{name}", json=body | {"tags": ["x"]})
-        assert other.json()["error"]["code"] == "idempotency_mismatch"
+        others = [await put_frame(client, name, 1, 2, **key, tags=["x"]), await put_frame(client, name, 3, **key)]
+        assert {other.json()["error"]["code"] for other in others} == {"idempotency_mismatch"}
 
 
 async def test_a_frame_grows_and_is_read_by_what_is_asked(shared: Mesh, name: str) -> None:

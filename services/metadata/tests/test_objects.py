@@ -111,10 +111,36 @@ async def test_repeating_a_commit_gives_the_first_answer(ann: Any) -> None:
     assert len((await ann.call(ListRevisions(**KEY))).items) == 2
 
 
-async def test_a_used_idempotency_key_is_refused_for_other_content(ann: Any) -> None:
+async def test_bytes_that_are_uploaded_again_are_the_same_commit(ann: Any) -> None:
+    first, again = [await ann.call(commit_request(idempotency_key="same")) for _ in range(2)]
+    assert again.revision == first.revision
+
+
+OTHER_CONTENT: list[dict[str, Any]] = [
+    {"kind": "other.kind"},
+    {"kind_meta": {"a": 1}},
+    {"attributes": {"a": 1}},
+    {"tags": ("a",)},
+    {"blobs": ()},
+    {"blobs": (BlobRef(id="b", sha256="1" * 64, length=3),)},
+    {"blobs": (BlobRef(id="b", sha256="0" * 64, length=4),)},
+    {"blobs": (BlobRef(id="b", sha256="0" * 64, length=3, role="index"),)},
+    {"fingerprint": "other"},
+]
+
+
+@pytest.mark.parametrize("other", OTHER_CONTENT, ids=str)
+async def test_a_used_idempotency_key_is_refused_for_other_content(ann: Any, other: dict[str, Any]) -> None:
     await ann.call(commit_request(idempotency_key="same"))
     with pytest.raises(IdempotencyMismatch, match="'same'"):
-        await ann.call(commit_request(idempotency_key="same", kind="other.kind"))
+        await ann.call(commit_request(idempotency_key="same", **other))
+
+
+async def test_a_given_fingerprint_stands_for_the_content(ann: Any) -> None:
+    base = await ann.commit()
+    given = {"idempotency_key": "same", "fingerprint": "f", "expected_revision": base.revision.id}
+    first = await ann.call(commit_request(**given))
+    assert (await ann.call(commit_request(**given, blobs=()))).revision == first.revision
 
 
 async def test_the_same_commit_from_sixteen_clients_is_one_revision(ann: Any) -> None:

@@ -81,7 +81,12 @@ class Outcome:
 
 @runtime_checkable
 class Kind(Protocol):
-    """A plugin for one sort of object. Registered by the entry-point group ``omega.kinds``."""
+    """A plugin for one sort of object. Registered by the entry-point group ``omega.kinds``.
+
+    Two more attributes are optional: ``collects`` (False when it is not there) says that each put adds one object to
+    those that are there, and ``reproducible`` (True when it is not there) that dumping an object again gives the same
+    bytes. Where it does not, a repeated put is known by its idempotency key and all but its bytes.
+    """
 
     name: str
     """The kind as revisions record it, such as ``sklearn.joblib``."""

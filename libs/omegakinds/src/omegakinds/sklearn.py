@@ -20,6 +20,8 @@ class SklearnModels:
 
     name = "sklearn.joblib"
     stores = frozenset({Store.models})
+    reproducible = False
+    """The skops format writes object ids and times into the file."""
 
     def supports(self, obj: object, name: str, **options: Any) -> bool:
         """Say whether `obj` is an estimator."""

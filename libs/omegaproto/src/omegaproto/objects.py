@@ -107,9 +107,11 @@ class CommitRevision(NewRevision, Request[Metadata], subject="metadata.commit_re
     """Make a new revision visible. Repeating it with the same idempotency key gives the first answer again."""
 
     fingerprint: str | None = Field(default=None, max_length=128)
-    """What tells a repetition from another put under the same key. None: kind, kind_meta, blobs, attributes and tags.
+    """What tells a repetition from another put under the same key.
 
-    Given when a repetition's kind_meta differs, as that of a frame does, which is made anew each time.
+    None: kind, kind_meta, attributes, tags, and of each blob its sha256, length and role. Given when these differ in a
+    repetition, as the kind_meta of a frame does, which is made anew each time, or the bytes of a kind that is not
+    reproducible.
     """
 
 

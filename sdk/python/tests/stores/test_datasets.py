@@ -209,7 +209,7 @@ def test_a_writer_that_others_always_precede_gives_up(server: Any, client: MeshC
     with pytest.raises(RevisionConflict, match="Too many writers append to 'data'"):
         Datasets(client, KindRegistry()).put(1, "data", append=True)
     keys = [json.loads(sent.body)["idempotency_key"] for sent in server.requests if sent.method == "PUT"]
-    assert len(set(keys)) == len(keys) == 20
+    assert (len(keys), len(set(keys))) == (20, 1)
 
 
 def test_what_was_of_another_kind_is_not_kept_by_an_append(omega: Omega) -> None:
@@ -240,12 +240,50 @@ def test_versions_of_a_dataset(omega: Omega) -> None:
             omega.datasets.get(name, version)
 
 
-def test_a_key_that_was_used_adds_nothing(omega: Omega) -> None:
+@pytest.mark.parametrize("append", [False, True])
+@pytest.mark.parametrize("thing", [FRAME, {"n": 1}, b"bytes"], ids=["frame", "data", "file"])
+def test_a_key_that_was_used_adds_nothing(omega: Omega, thing: Any, append: bool) -> None:
+    omega.datasets.put(thing, "d", append=False)
+    first, again = (omega.datasets.put(thing, "d", append=append, idempotency_key="once") for _ in range(2))
+    assert first is not None
+    assert again == first
+    assert len(omega.datasets.revisions("d")) == 2
+
+
+def test_a_repeated_append_gives_the_first_answer_after_others(omega: Omega) -> None:
+    for frame, data in [(FRAME, 1), (FRAME.head(1), 2), (FRAME, 1)]:
+        key = f"key-{data}"
+        omega.datasets.put(frame, "frame", append=True, idempotency_key=key)
+        made = omega.datasets.put(data, "data", append=True, idempotency_key=key)
+    assert made is not None
+    assert made.revision.number == 1
+    assert omega.datasets.get("data") == [1, 2]
+    assert_frame_equal(omega.datasets.get("frame"), pd.concat([FRAME, FRAME.head(1)], ignore_index=True))
+
+
+@pytest.mark.parametrize(
+    ("thing", "options"),
+    [
+        (FRAME.head(2), {"append": True}),
+        (FRAME, {"append": False}),
+        (FRAME, {"append": True, "tag": "t"}),
+        ({"n": 1}, {"append": True}),
+    ],
+)
+def test_a_key_is_refused_for_another_put(omega: Omega, thing: Any, options: dict[str, Any]) -> None:
     omega.datasets.put(FRAME, "d", append=True, idempotency_key="once")
     with pytest.raises(IdempotencyMismatch, match="'once' was used"):
-        omega.datasets.put(FRAME, "d", append=True, idempotency_key="once")
+        omega.datasets.put(thing, "d", idempotency_key="once", **options)
     assert_frame_equal(omega.datasets.get("d"), FRAME)
-    assert len(omega.datasets.revisions("d")) == 1
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_key_is_refused_for_other_data(omega: Omega, append: bool) -> None:
+    omega.datasets.put({"n": 1}, "d", append=append, idempotency_key="once")
+    for other in ({"n": 2}, [1]):
+        with pytest.raises(IdempotencyMismatch, match="'once' was used"):
+            omega.datasets.put(other, "d", append=append, idempotency_key="once")
+    assert omega.datasets.get("d") == [{"n": 1}]
 
 
 @pytest.mark.parametrize("name", ["d[x]", "d^", "d@old", "d#op"])

@@ -10,7 +10,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from omegakinds.base import BlobSink, BlobSource, Dumped, Stored
 from omegamesh.client import Omega
-from omegaproto.errors import BadName, ObjectNotFound, RevisionNotFound, UnknownAction, UnknownKind
+from omegaproto.errors import BadName, IdempotencyMismatch, ObjectNotFound, RevisionNotFound, UnknownAction, UnknownKind
 from omegaproto.objects import Store
 
 
@@ -59,6 +59,16 @@ def test_versions_that_are_not_there(three: Omega) -> None:
     for name, version in [("m@nope", None), ("m#nope", None), ("m^^^", None), ("m", -4)]:
         with pytest.raises(RevisionNotFound):
             three.models.get(name, version)
+
+
+def test_a_key_that_was_used_makes_no_version(omega: Omega) -> None:
+    # The stored bytes of a model differ from dump to dump, even those of the same one.
+    first, again = (omega.models.put(model(1), "m", tag="new", idempotency_key="once") for _ in range(2))
+    assert again == first
+    assert len(omega.models.revisions("m")) == 1
+    for other, tag in [(LogisticRegression(), "new"), (model(1), "old")]:
+        with pytest.raises(IdempotencyMismatch, match="'once' was used"):
+            omega.models.put(other, "m", tag=tag, idempotency_key="once")
 
 
 def test_a_tag_moves(three: Omega) -> None:

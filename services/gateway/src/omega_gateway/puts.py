@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic_core import to_json
@@ -31,10 +31,11 @@ class Put:
     parts: Sequence[str] | None
     append: bool
 
-    def fingerprint(self) -> str:
-        """Give what tells this put from another: the same for each repetition, whichever frame it makes."""
-        kept = {name: self.fields[name] for name in ("kind", "kind_meta", "blobs", "attributes", "tags")}
-        return hashlib.sha256(to_json([kept, self.parts, self.append], bytes_mode="base64")).hexdigest()
+    def fingerprint(self, parts: Sequence[BlobRef]) -> str:
+        """Give what tells this put of a frame from another: the same when its parts are uploaded again."""
+        kept = {name: self.fields[name] for name in ("kind", "kind_meta", "attributes", "tags")}
+        content = [(part.sha256, part.length) for part in parts]
+        return hashlib.sha256(to_json([kept, content, self.append], bytes_mode="base64")).hexdigest()
 
 
 async def put_object(caller: Caller, put: Put, *, attempts: int) -> Metadata:
@@ -52,6 +53,7 @@ async def put_object(caller: Caller, put: Put, *, attempts: int) -> Metadata:
         return await caller.call(CommitRevision(**put.key, **put.fields))
     if put.blobs:
         raise BadRequest("A frame has parts; an object of another kind has blobs.", action="Send one of the two.")
+    put = await _fingerprinted(caller, put, put.parts)
     if not put.append:
         return await _commit_frame(caller, put, None, put.fields["expected_revision"])
     return await _append(caller, put, attempts)
@@ -62,11 +64,24 @@ async def check_blobs(caller: Caller, blobs: Sequence[BlobRef]) -> None:
 
     Raises BlobNotFound, ChecksumMismatch.
     """
-    for start in range(0, len(blobs), _STAT_AT_ONCE):
-        some = blobs[start : start + _STAT_AT_ONCE]
-        found = await caller.call(StatBlobs(bucket=caller.bucket, blob_ids=tuple(blob.id for blob in some)))
-        for blob, info in zip(some, found.items, strict=True):
-            _check_blob(blob, info, caller.bucket)
+    found = await _stat(caller, [blob.id for blob in blobs])
+    for blob, info in zip(blobs, found, strict=True):
+        _check_blob(blob, info, caller.bucket)
+
+
+async def _stat(caller: Caller, ids: Sequence[str]) -> list[BlobInfo]:
+    found: list[BlobInfo] = []
+    for start in range(0, len(ids), _STAT_AT_ONCE):
+        some = tuple(ids[start : start + _STAT_AT_ONCE])
+        found += (await caller.call(StatBlobs(bucket=caller.bucket, blob_ids=some))).items
+    return found
+
+
+async def _fingerprinted(caller: Caller, put: Put, parts: Sequence[str]) -> Put:
+    if put.fields["fingerprint"] is not None:
+        return put
+    found = await _stat(caller, parts)
+    return replace(put, fields=put.fields | {"fingerprint": put.fingerprint([info.ref for info in found])})
 
 
 def _check_blob(blob: BlobRef, info: BlobInfo, bucket: str) -> None:
@@ -112,7 +127,6 @@ async def _commit_frame(caller: Caller, put: Put, base: str | None, expected: st
     fields = put.fields | {
         "kind_meta": put.fields["kind_meta"] | {"frame": _described(info)},
         "expected_revision": expected,
-        "fingerprint": put.fingerprint(),
     }
     return await caller.call(CommitRevision(**put.key, **fields))
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from omega_metadata.patterns import literal_prefix, name_matcher
 from omega_metadata.repository import (
@@ -43,6 +43,14 @@ ItemT = TypeVar("ItemT", bound=Message)
 
 PAGE_BYTES = MAX_MESSAGE_BYTES * 3 // 4
 _HISTORY = "history:"
+_CONTENT: dict[str, Any] = {
+    "kind": True,
+    "kind_meta": True,
+    "attributes": True,
+    "tags": True,
+    "blobs": {"__all__": {"sha256", "length", "role"}},
+}
+"""What tells two puts under one key apart. Not the blobs' ids: bytes that are uploaded again get new ones."""
 
 
 class ObjectService:
@@ -75,7 +83,7 @@ class ObjectService:
         raise Conflict(f"Too many writers commit to {request.name!r}.", action="Try again.")
 
     def _new_head(self, request: CommitRevision, userid: str) -> Doc:
-        content = request.model_dump_json(include={"kind", "kind_meta", "blobs", "attributes", "tags"})
+        content = request.model_dump_json(include=_CONTENT)
         return {
             "id": new_id(),
             "number": 1,

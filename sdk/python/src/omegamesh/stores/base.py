@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic_core import to_jsonable_python
 
 from omegamesh.config import stored_bucket
 from omegamesh.http import MeshClient, quoted
@@ -126,6 +130,7 @@ class ObjectStore:
     def _commit(
         self,
         name: str,
+        kind: Kind,
         dumped: Dumped,
         *,
         attributes: dict[str, Any] | None,
@@ -143,10 +148,14 @@ class ObjectStore:
             "idempotency_key": idempotency_key or new_id(),
             "expires_at": expires_at,
         }
+        adds_blobs = append and dumped.parts is None
+        reproducible = bool(getattr(kind, "reproducible", True))
+        if adds_blobs or not reproducible:
+            body["fingerprint"] = _fingerprint(body, dumped.blobs if reproducible else (), append=append)
         if dumped.parts is not None:
             parts = [part.id for part in dumped.parts]
             return self._put(name, body | {"blobs": dumped.blobs, "parts": parts, "append": append})
-        if not append:
+        if not adds_blobs:
             return self._put(name, body | {"blobs": dumped.blobs})
         return self._put_appended(name, body, dumped.blobs)
 
@@ -154,12 +163,11 @@ class ObjectStore:
         return Metadata.model_validate(self._client.call("PUT", self._path(name), body=body))
 
     def _put_appended(self, name: str, body: dict[str, Any], blobs: tuple[BlobRef, ...]) -> Metadata:
-        for attempt in range(_CONFLICT_TRIES):
+        for _ in range(_CONFLICT_TRIES):
             found = self._find(NameRef(path=name))
             before = found.revision if found is not None and found.kind == body["kind"] else None
             body["expected_revision"] = "" if found is None else found.revision.id
             body["blobs"] = [*(before.blobs if before else ()), *blobs]
-            body["idempotency_key"] = new_id() if attempt else body["idempotency_key"]
             try:
                 return self._put(name, body)
             except RevisionConflict:
@@ -168,6 +176,14 @@ class ObjectStore:
 
     def _load(self, kind: Kind, metadata: Metadata, **options: Any) -> Any:
         return kind.load(metadata.revision, self._blobs, **options)
+
+
+def _fingerprint(body: dict[str, Any], blobs: tuple[BlobRef, ...], *, append: bool) -> str:
+    """Give what tells this put from another under the same key, whatever it is added to."""
+    kept = [body[field] for field in ("kind", "kind_meta", "attributes", "tags")]
+    content = [(blob.sha256, blob.length, blob.role) for blob in blobs]
+    told = to_jsonable_python([kept, content, append], bytes_mode="base64")
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _pages(client: MeshClient, store: Store, options: dict[str, Any]) -> Iterator[Metadata]:

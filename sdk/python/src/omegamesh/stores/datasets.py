@@ -52,6 +52,7 @@ class Datasets(ObjectStore):
         dumped = chosen.dump(obj, self._blobs, **options)
         return self._commit(
             reference,
+            chosen,
             dumped,
             attributes=_attributes(attributes, replace=replace),
             append=appends,

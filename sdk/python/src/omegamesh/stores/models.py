@@ -39,6 +39,7 @@ class Models(ObjectStore):
         tags = tuple(filter(None, (tag, reference.version)))
         return self._commit(
             reference.path,
+            chosen,
             chosen.dump(obj, self._blobs, **options),
             attributes=attributes or {} if replace else attributes,
             tags=tags,

@@ -60,6 +60,8 @@ class ObjectPut(Message):
     """The revision that this one replaces. None: whichever is newest. An empty string: the object must be new."""
     idempotency_key: str = Field(default_factory=new_id, min_length=1, max_length=128)
     """The same for each repetition of one put: it makes one revision, however often it is sent."""
+    fingerprint: str | None = Field(default=None, min_length=1, max_length=128)
+    """What tells a repetition from another put under the same key. None: what is put, its bytes by their sha256."""
     expires_at: datetime | None = None
 
 
