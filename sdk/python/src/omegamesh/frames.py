@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from omegakinds.base import FrameKind
 
-_PARALLEL_PARTS = 4
+_PARALLEL_PARTS = 2
 
 
 class FrameReader:

@@ -30,7 +30,8 @@ from omegaproto.errors import (
 
 T = TypeVar("T")
 TRIES = 6
-_CHUNK = 256 * 1024
+_BLOCK = 4 * 1024 * 1024
+"""Bytes that are checked and handed on together: each hash gives the interpreter lock away and waits to get it back."""
 _FIRST_PAUSE_SECONDS = 0.1
 _TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
 _LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
@@ -143,10 +144,10 @@ class MeshClient:
             try:
                 headers = {"Range": f"bytes={received}-"} if received else None
                 with self.stream("GET", f"/api/v1/blobs/{blob_id}", headers=headers) as response:
-                    for chunk in response.iter_bytes(_CHUNK):
-                        digest.update(chunk)
-                        received += len(chunk)
-                        yield chunk
+                    for block in _blocks(response.iter_raw()):
+                        digest.update(block)
+                        received += len(block)
+                        yield block
                 break
             except Unavailable:
                 tries -= 1
@@ -172,6 +173,25 @@ class MeshClient:
                 return once()
 
         return _persistently(there) if repeatable else _translated(there)
+
+
+def _blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Join chunks to blocks of about `_BLOCK` bytes. What came before an error is given before it is raised."""
+    held: list[bytes] = []
+    size = 0
+    try:
+        for chunk in chunks:
+            held.append(chunk)
+            size += len(chunk)
+            if size >= _BLOCK:
+                yield b"".join(held)
+                held, size = [], 0
+    except httpx2.TransportError:
+        if held:
+            yield b"".join(held)
+        raise
+    if held:
+        yield b"".join(held)
 
 
 def _open(config: Config) -> httpx2.Client:
