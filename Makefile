@@ -39,6 +39,7 @@ format: venv ## rewrite the code as ruff wants it
 	@$(BIN)/ruff format .
 
 bench: venv tools ## measure beside the peers, in one run
+	@command -v wrk >/dev/null || scripts/apt-install wrk
 	@$(BIN)/python benchmarks/run.py
 
 docs: venv ## write the generated pages: settings, scopes, messages
