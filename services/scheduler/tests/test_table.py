@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from omega_scheduler.app import SchedulerService
-from omegaproto.errors import ErrorInfo
+from omegaproto.errors import ErrorInfo, IdempotencyMismatch
 from omegaproto.objects import BlobRef
 from omegaproto.tasks import CompleteTasks, Completion, ListTaskBlobRefs, Payload, TaskState
 
@@ -280,3 +280,12 @@ async def test_a_page_of_held_blobs_fits_into_a_message(home: Home) -> None:
     page = await home.bus.call(ListTaskBlobRefs(), token=home.mesh.own())
     assert len(page.blob_ids) <= 4000
     assert page.next is not None
+
+
+async def test_a_submit_that_is_repeated_with_its_inputs_sent_again_is_the_same(home: Home) -> None:
+    (first,) = await home.submit(home.spec(inputs={"X": blobs("a")}))
+    (again,) = await home.submit(home.spec(inputs={"X": blobs("b")}))
+    assert again.id == first.id
+    other = Payload(kind="ndarray.bin", blobs=(BlobRef(id="c" * 32, sha256="1" * 64, length=1),))
+    with pytest.raises(IdempotencyMismatch):
+        await home.submit(home.spec(inputs={"X": other}))

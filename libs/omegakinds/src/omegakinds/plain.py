@@ -54,7 +54,8 @@ def encode(value: object, path: str = "value", depth: int = 0) -> Any:
     if kind is dict:
         return _encode_dict(value, path, depth)  # type: ignore[arg-type]
     if kind in _CONTAINERS:
-        return {TAG: kind.__name__, "v": _items(value, path, depth)}
+        items = _items(value, path, depth)
+        return {TAG: kind.__name__, "v": items if kind is tuple else sorted(items, key=json.dumps)}
     if kind in _ENCODERS:
         return {TAG: kind.__name__, **_ENCODERS[kind](value)}
     return _encode_foreign(value, path)

@@ -157,8 +157,18 @@ def task_of(doc: Doc, *, whole: bool = False, result: bool = True) -> Task:
 
 
 def same_request(doc: Doc, spec: TaskSpec) -> bool:
-    """Say whether the task of a document was submitted with this spec."""
-    return TaskSpec.model_validate_json(doc["spec"]) == spec
+    """Say whether the task of a document was submitted with this spec; inputs sent again are told by their sha256."""
+    return _without_blob_ids(TaskSpec.model_validate_json(doc["spec"])) == _without_blob_ids(spec)
+
+
+def _without_blob_ids(spec: TaskSpec) -> TaskSpec:
+    inputs = {
+        name: value.model_copy(update={"blobs": tuple(blob.model_copy(update={"id": ""}) for blob in value.blobs)})
+        if isinstance(value, Payload)
+        else value
+        for name, value in spec.inputs.items()
+    }
+    return spec.model_copy(update={"inputs": inputs})
 
 
 def blob_ids(doc: Doc) -> list[str]:
