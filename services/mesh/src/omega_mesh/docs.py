@@ -91,15 +91,15 @@ def _errors() -> Iterator[str]:
 
 def _messages() -> Iterator[str]:
     yield from ("| request | reply | operation | meaning |", "|---|---|---|---|")
-    for subject, request in sorted(_contracts(REQUESTS).items()):
+    for subject, request in sorted(contracts(REQUESTS).items()):
         reply = request.reply_type().__name__
         yield f"| {subject} | {reply} | {request.operation} | {_cell(_summary(request))} |"
     yield from ("", "| event | meaning |", "|---|---|")
-    for subject, event in sorted(_contracts(EVENTS).items()):
+    for subject, event in sorted(contracts(EVENTS).items()):
         yield f"| {subject} | {_cell(_summary(event))} |"
 
 
-def _contracts(declared: dict[str, type[MessageT]]) -> dict[str, type[MessageT]]:
+def contracts(declared: dict[str, type[MessageT]]) -> dict[str, type[MessageT]]:
     """Give the messages that the contracts declare: plugins and tests may declare others."""
     return {subject: message for subject, message in declared.items() if message.__module__.startswith("omegaproto.")}
 
