@@ -55,7 +55,7 @@ class WorkerOptions(Group):
         description="Whether a child that ran code of one bucket is replaced before it runs code of another.",
     )
     claim_ahead: int = Field(
-        default=128,
+        default=32,
         ge=0,
         le=256,
         description="How many tasks more than slots are claimed while tasks take milliseconds; long tasks get 0.",
