@@ -10,6 +10,7 @@ from omegaproto.errors import Overloaded
 from omegaproto.tasks import TaskState
 
 _COUNTED = (TaskState.queued, TaskState.running)
+_LEFT_OUT = 8
 
 
 class TaskCounts:
@@ -20,6 +21,8 @@ class TaskCounts:
         self._max_queued = max_queued
         self._gauge = metrics.gauge("omega_tasks", "Tasks that wait or run, by label.", ("state", "label"))
         self._counts: dict[TaskState, Counter[str]] = {state: Counter() for state in _COUNTED}
+        self._moves = 0
+        self._left_out = 0
 
     @property
     def queued(self) -> int:
@@ -37,15 +40,24 @@ class TaskCounts:
 
     def move(self, label: str, *, before: TaskState | None = None, after: TaskState | None = None) -> None:
         """Count a task that went from one state to another."""
+        self._moves += 1
         if before in self._counts:
             self._add(before, label, -1)
         if after in self._counts:
             self._add(after, label, 1)
 
     async def sample(self) -> None:
-        """Count in the store, where the changes of all replicas meet."""
+        """Count in the store, where the changes of all replicas meet.
+
+        A count during which tasks moved here would undo what is known of them: it is left out, a few times in a row.
+        """
         for state in _COUNTED:
+            before = self._moves
             found = Counter(await self._repository.count(state))
+            if self._moves != before and self._left_out < _LEFT_OUT:
+                self._left_out += 1
+                continue
+            self._left_out = 0
             for label in self._counts[state].keys() - found.keys():
                 self._set(state, label, 0)
             for label, count in found.items():
