@@ -50,6 +50,7 @@ OPERATIONS: dict[str, Role] = {
     "user.manage": Role.admin,
     "worker.tasks": Role.worker,
     "worker.predict": Role.service,
+    "worker.dispatch": Role.service,
     "mesh.internal": Role.service,
 }
 """The least role that each operation needs."""

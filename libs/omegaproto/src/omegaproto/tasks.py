@@ -195,6 +195,19 @@ class ClaimTasks(Request[Claims], subject="scheduler.claim_tasks", operation="wo
     claim_id: str | None = Field(default=None, max_length=128)
 
 
+class Dispatched(Message):
+    """Whether the worker took the task: one that has no slot free does not."""
+
+    taken: bool
+
+
+class DispatchTask(Request[Dispatched], subject="worker.dispatch_task", operation="worker.dispatch"):
+    """Hand a task that was claimed for a worker to it. Routed by worker."""
+
+    bucket: str = "*"
+    claimed: ClaimedTask
+
+
 class LeaseStatus(Message):
     """What a renewal found: the lease with its new expiry, or None when it is lost; and whether to cancel."""
 
@@ -249,6 +262,8 @@ class CompleteTasks(Request[CompletionResults], subject="scheduler.complete_task
     bucket: str = "*"
     worker: str
     completions: tuple[Completion, ...] = Field(min_length=1, max_length=1000)
+    idle: int = Field(default=0, ge=0, le=1024)
+    """How many tasks may be handed to the worker by DispatchTask now."""
 
 
 class WorkerInfo(Message):
@@ -276,6 +291,8 @@ class RegisterWorker(Request[Empty], subject="scheduler.register_worker", operat
     labels: tuple[str, ...] = Field(min_length=1, max_length=64)
     slots: int = Field(ge=1, le=1024)
     running: int = 0
+    idle: int = Field(default=0, ge=0, le=1024)
+    """How many tasks may be handed to the worker by DispatchTask now."""
 
 
 class ForgetWorker(Request[Empty], subject="scheduler.forget_worker", operation="worker.tasks"):

@@ -83,8 +83,8 @@ class Guard:
                 action="Ask an administrator to grant you a role.",
             )
 
-    def __call__(self, request: Request) -> Caller:
-        """Give the caller that `admit` found."""
+    async def __call__(self, request: Request) -> Caller:
+        """Give the caller that `admit` found. A coroutine, for FastAPI runs plain functions in a thread."""
         caller: Caller = request.scope["omega.caller"]
         return caller
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from omega_scheduler.counts import TaskCounts
+from omega_scheduler.dispatch import Dispatcher
 from omega_scheduler.followups import Followups
 from omega_scheduler.handlers import TaskHandlers, WorkerHandlers
 from omega_scheduler.leases import LeaseService
 from omega_scheduler.repository import TASKS, TaskRepository
 from omega_scheduler.service import TaskService
 from omega_scheduler.settings import SchedulerSettings
+from omega_scheduler.slots import IdleSlots
 from omega_scheduler.sweepers import Sweeper
 from omega_scheduler.sweeps import Sweeps
 from omega_scheduler.workers import WORKERS, WorkerRegistry
@@ -29,16 +31,19 @@ class SchedulerService:
         self._docs = open_docs(settings.docs.url, clock=kit.clock)
         repository = TaskRepository(self._docs)
         counts = TaskCounts(kit.metrics, repository, options.max_queued)
+        slots = IdleSlots()
         workers = WorkerRegistry(
             self._docs,
             kit.clock,
+            slots,
             options.pools,
             worker_seconds=options.worker_seconds,
             labels_seconds=options.labels_seconds,
         )
         self._followups = Followups(kit, counts)
-        self._tasks = TaskService(kit, repository, workers, counts, self._followups, options)
-        leases = LeaseService(kit, repository, self._followups, options)
+        leases = LeaseService(kit, repository, self._followups, slots, options)
+        dispatcher = Dispatcher(kit, slots, leases, options)
+        self._tasks = TaskService(kit, repository, workers, counts, self._followups, dispatcher, options)
         self.sweeps = Sweeps(kit, repository, counts, self._followups, options)
         self._handlers = (TaskHandlers(self._tasks), WorkerHandlers(leases, workers))
         ringer = Sweeper("ring", self.sweeps.ring, kit.clock, kit.log, interval=options.sweep_seconds)

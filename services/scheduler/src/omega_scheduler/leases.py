@@ -11,6 +11,7 @@ from omega_scheduler.followups import Followups
 from omega_scheduler.records import bounded, claim_bytes, fitting, record_of, task_of
 from omega_scheduler.repository import TaskRepository
 from omega_scheduler.settings import SchedulerOptions
+from omega_scheduler.slots import IdleSlots
 from omegakit.docs import Doc
 from omegakit.service import Kit
 from omegaproto.scopes import Principal, Role
@@ -44,26 +45,30 @@ from omegaproto.tasks import (
 )
 
 ItemT = TypeVar("ItemT")
-_TOKEN_BYTES = 16
+TOKEN_BYTES = 16
+"""How much chance is in a lease's token."""
 _SIGNED_AT_ONCE = 8
 
 
 class LeaseService:
     """Tasks as workers see them."""
 
-    def __init__(self, kit: Kit, repository: TaskRepository, followups: Followups, options: SchedulerOptions) -> None:
+    def __init__(
+        self, kit: Kit, repository: TaskRepository, followups: Followups, slots: IdleSlots, options: SchedulerOptions
+    ) -> None:
         self._clock = kit.clock
         self._tokens = kit.tokens
         self._log = kit.log
         self._repository = repository
         self._followups = followups
+        self._slots = slots
         self._policy = options.policy()
         self._waited = kit.metrics.histogram("omega_task_wait_seconds", "From due to claimed.", ("label",))
 
     async def claim(self, request: ClaimTasks) -> Claims:
         """Give the named tasks that could be claimed, each with a lease; what a reply cannot hold stays queued."""
         now, task_ids = self._clock.now(), list(dict.fromkeys(request.task_ids))
-        events = [Claim(request.worker, secrets.token_urlsafe(_TOKEN_BYTES), request.claim_id) for _ in task_ids]
+        events = [Claim(request.worker, secrets.token_urlsafe(TOKEN_BYTES), request.claim_id) for _ in task_ids]
         docs = await self._repository.change(self._direct(task_ids, events))
         claimed = [doc for doc in docs if doc is not None]
         self._followups.follow([(doc, Then.nothing, TaskState.queued) for doc in claimed])
@@ -72,8 +77,8 @@ class LeaseService:
         if request.claim_id is not None and len(claimed) < len(task_ids):
             claimed += await self._claimed_before(request, docs, task_ids)
         count = fitting(claimed, claim_bytes)
-        await self._hand_back(claimed[count:], request.worker)
-        return Claims(items=tuple([self._claimed(doc) async for doc in _gently(claimed[:count])]))
+        await self.release(claimed[count:], request.worker)
+        return Claims(items=tuple([self.handed(doc) async for doc in _gently(claimed[:count])]))
 
     async def _claimed_before(
         self, request: ClaimTasks, docs: Sequence[Doc | None], task_ids: Sequence[str]
@@ -84,12 +89,14 @@ class LeaseService:
         mine = {"state": TaskState.running.value, "worker": request.worker, "claim_id": request.claim_id}
         return [doc for doc in found if doc is not None and mine.items() <= doc.items()]
 
-    async def _hand_back(self, docs: list[Doc], worker: str) -> None:
+    async def release(self, docs: list[Doc], worker: str) -> None:
+        """Queue claimed tasks again that did not reach their worker."""
         if docs:
             released = [Completion(task_id=doc["_id"], token=doc["token"], outcome="released") for doc in docs]
             await self.complete(CompleteTasks(worker=worker, completions=tuple(released)))
 
-    def _claimed(self, doc: Doc) -> ClaimedTask:
+    def handed(self, doc: Doc) -> ClaimedTask:
+        """Give a claimed task as its worker gets it."""
         return ClaimedTask(
             task=task_of(doc, whole=True, result=False), lease=_lease(doc), access_token=self._access_token(doc)
         )
@@ -118,6 +125,7 @@ class LeaseService:
 
     async def complete(self, request: CompleteTasks) -> CompletionResults:
         """Record how attempts ended, each once; a repeated completion is answered as the first one was."""
+        self._slots.heard(request.worker, request.idle)
         completions = [bounded(completion) for completion in request.completions]
         results: dict[int, CompletionResult] = {}
         await self._complete_directly(completions, results)

@@ -112,6 +112,11 @@ def _stored_value(value: Any) -> Any:
     return value if convert is None else convert(value)
 
 
+def claimed_document(doc: Doc, claim: Change) -> Doc:
+    """Give the document of a task that is stored together with its claim."""
+    return doc | stored(claim.set) | {name: doc[name] + by for name, by in claim.inc.items()}
+
+
 def update_for(task_id: str, change: Change) -> Update:
     """Give the guarded update that carries out a change."""
     expect = tuple(Cond(guard.field, guard.op, _stored_value(guard.value)) for guard in change.guard)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from omega_scheduler.access import task_role
 from omega_scheduler.counts import TaskCounts
+from omega_scheduler.dispatch import Dispatcher
 from omega_scheduler.followups import Followups
 from omega_scheduler.records import (
     REPLY_BYTES,
@@ -55,6 +56,7 @@ class TaskService:
         workers: WorkerRegistry,
         counts: TaskCounts,
         followups: Followups,
+        dispatcher: Dispatcher,
         options: SchedulerOptions,
     ) -> None:
         self._clock = kit.clock
@@ -63,6 +65,7 @@ class TaskService:
         self._workers = workers
         self._counts = counts
         self._followups = followups
+        self._dispatcher = dispatcher
         self._policy = options.policy()
         self._inserts: GreedyBatcher[list[Doc], list[bool]] = GreedyBatcher(
             self._insert_all,
@@ -74,7 +77,7 @@ class TaskService:
         self._submitted = kit.metrics.counter("omega_tasks_submitted", "Tasks that were stored.", ("label",))
 
     async def submit(self, request: SubmitTasks, user: Principal) -> TaskList:
-        """Store tasks, each once for its idempotency key, and have them rung for in the background.
+        """Store tasks, each once for its idempotency key, and have them dispatched or rung for in the background.
 
         Raises:
             UnknownLabel, UnknownAction, Forbidden, BadRequest, TooLarge, Overloaded: nothing was stored.
@@ -84,7 +87,7 @@ class TaskService:
         _check_reply([doc for doc, _ in made])
         await self._workers.check({spec.label for spec in request.specs})
         self._counts.admit(len(made))
-        stored = await self._store(made, request.specs)
+        stored = await self._store([self._dispatcher.claimed(*each) for each in made], request.specs)
         return TaskList(items=tuple(map(task_of, stored)))
 
     def _documents(self, request: SubmitTasks, user: Principal) -> list[tuple[Doc, Then]]:
@@ -120,8 +123,9 @@ class TaskService:
     def _note_stored(self, made: list[tuple[Doc, Then]]) -> None:
         for doc, _ in made:
             self._submitted.labels(doc["label"]).inc()
-            self._log.debug("task queued", task_id=doc["_id"], label=doc["label"])
+            self._log.debug("task stored", task_id=doc["_id"], label=doc["label"], state=doc["state"])
         self._followups.follow([(doc, then, None) for doc, then in made])
+        self._dispatcher.send([doc for doc, _ in made if doc["state"] == TaskState.running])
 
     async def _existing(self, doc: Doc, spec: TaskSpec) -> Doc | None:
         """Give the task that holds the idempotency key; None when it expired since it refused the insert."""
@@ -175,8 +179,9 @@ class TaskService:
                 return task_of(changed)
 
     async def drain(self) -> None:
-        """Return when every submit that was taken is stored."""
+        """Return when every submit that was taken is stored and dispatched."""
         await self._inserts.drain()
+        await self._dispatcher.drain()
 
     @staticmethod
     def _visible(doc: Doc | None, bucket: str, task_id: str) -> Doc:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from omega_scheduler.slots import IdleSlots
 from omegakit.clock import Clock
 from omegakit.docs import Collection, Doc, DocStore, Update
 from omegaproto.errors import DuplicateKey, UnknownLabel
@@ -21,10 +22,18 @@ class WorkerRegistry:
     """Workers as documents that expire unless their heartbeat is heard."""
 
     def __init__(
-        self, docs: DocStore, clock: Clock, pools: Iterable[str], *, worker_seconds: float, labels_seconds: float
+        self,
+        docs: DocStore,
+        clock: Clock,
+        slots: IdleSlots,
+        pools: Iterable[str],
+        *,
+        worker_seconds: float,
+        labels_seconds: float,
     ) -> None:
         self._docs = docs
         self._clock = clock
+        self._slots = slots
         self._pools = frozenset(pools)
         self._alive_for = timedelta(seconds=worker_seconds)
         self._kept_for = timedelta(seconds=labels_seconds)
@@ -45,6 +54,7 @@ class WorkerRegistry:
         await self._upsert(request.worker, doc)
         for label in request.labels:
             self._offered[label] = doc["expires_at"]
+        self._slots.registered(request.worker, request.labels, request.idle)
 
     async def _upsert(self, worker: str, doc: Doc) -> None:
         if await self._docs.update(WORKERS.name, Update(worker, set=doc)) is not None:
@@ -56,6 +66,7 @@ class WorkerRegistry:
 
     async def forget(self, worker: str) -> None:
         """Take a worker off the list."""
+        self._slots.forget(worker)
         await self._docs.delete(WORKERS.name, worker)
         self._read_at = None
 
@@ -94,6 +105,7 @@ class WorkerRegistry:
             for label in doc["labels"]:
                 offered[label] = max(doc["expires_at"], offered.get(label, now))
         self._offered, self._read_at = offered, now
+        self._slots.keep(doc["_id"] for doc in alive)
         return alive
 
     def _fresh(self) -> bool:

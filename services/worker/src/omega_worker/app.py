@@ -14,6 +14,7 @@ from omegakit.health import health_app
 from omegakit.service import Asgi, Kit
 from omegaproto.errors import Unavailable
 from omegaproto.predictions import PredictBatch
+from omegaproto.tasks import DispatchTask
 
 _BATCHES_WAITING = 8
 
@@ -32,7 +33,7 @@ class WorkerService:
             options, "predict", options.predict_children, self._log_output, metrics, self._log
         )
         self._supervisor = Supervisor(kit, options, self.task_pool, metrics)
-        self._registration = Registration(kit, options, lambda: self._supervisor.running)
+        self._registration = Registration(kit, options, lambda: self._supervisor.running, lambda: self._supervisor.idle)
         self._predictor = Predictor(options, self.predict_pool, metrics)
         self._rpc = kit.rpc()
         checks = {"bus": self._check_bus, "scheduler": self._check_scheduler, "predict": self._check_predict}
@@ -50,6 +51,9 @@ class WorkerService:
         for label in self._options.label_names:
             await self._rpc.serve(PredictBatch, self._predictor.answer, route=label, prefetch=_BATCHES_WAITING)
         self._supervisor.start()
+        await self._rpc.serve(
+            DispatchTask, self._supervisor.take, route=self._options.name, prefetch=self._options.slots
+        )
         await self._registration.start()
 
     async def drain(self) -> None:

@@ -55,6 +55,19 @@ class Claimer:
         """Give how many tasks may be claimed now."""
         return self._options.slots + self._pace.ahead - self.active
 
+    @property
+    def idle(self) -> int:
+        """Give how many tasks may be handed to this worker now: free slots that no doorbell waits for."""
+        return 0 if self._closing else max(self._options.slots - self.active - len(self._bells), 0)
+
+    def take(self, item: ClaimedTask) -> bool:
+        """Begin a task that was handed to this worker; False when there is no slot free for it."""
+        if self.idle == 0:
+            return False
+        self.active += 1
+        self._begin(item)
+        return True
+
     def start(self) -> None:
         """Listen and claim from now on."""
         self._bells.start(self._options.slots + self._options.claim_ahead)

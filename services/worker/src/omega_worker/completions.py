@@ -26,11 +26,14 @@ Ended = tuple[Completion, Lease]
 class Completer:
     """Sends completions to the scheduler."""
 
-    def __init__(self, kit: Kit, worker: str, still_held: Callable[[str], bool]) -> None:
+    def __init__(
+        self, kit: Kit, worker: str, still_held: Callable[[str], bool], idle: Callable[[], int] = lambda: 0
+    ) -> None:
         self._kit = kit
         self._log: Any = kit.log
         self._worker = worker
         self._still_held = still_held
+        self._idle = idle
         self._given_up = False
         self._batcher: GreedyBatcher[Ended, bool] = GreedyBatcher(
             self._send, max_items=_MOST_ITEMS, max_size=_MOST_BYTES, size_of=_size
@@ -61,7 +64,7 @@ class Completer:
         return [False] * len(batch)
 
     async def _call(self, completions: list[Completion]) -> tuple[CompletionResult, ...]:
-        request = CompleteTasks(worker=self._worker, completions=tuple(completions))
+        request = CompleteTasks(worker=self._worker, completions=tuple(completions), idle=self._idle())
         answer = await self._kit.bus.call(request, token=self._kit.tokens.own(), timeout=_CALL_SECONDS)
         return answer.items
 

@@ -18,11 +18,12 @@ _RETRY_SECONDS = 0.5
 class Registration:
     """The worker's entry in the scheduler's list, kept by a heartbeat."""
 
-    def __init__(self, kit: Kit, options: WorkerOptions, running: Callable[[], int]) -> None:
+    def __init__(self, kit: Kit, options: WorkerOptions, running: Callable[[], int], idle: Callable[[], int]) -> None:
         self._kit = kit
         self._log: Any = kit.log
         self._options = options
         self._running = running
+        self._idle = idle
         self._task: asyncio.Task[None] | None = None
         self._known = False
 
@@ -60,6 +61,7 @@ class Registration:
             labels=self._options.label_names,
             slots=self._options.slots,
             running=self._running(),
+            idle=self._idle(),
         )
         try:
             await self._kit.bus.call(request, token=self._kit.tokens.own(), timeout=_CALL_SECONDS)

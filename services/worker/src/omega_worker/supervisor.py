@@ -15,7 +15,8 @@ from omega_worker.outcomes import Stop
 from omega_worker.pool import ChildPool
 from omega_worker.settings import WorkerOptions
 from omegakit.service import Kit
-from omegaproto.tasks import ClaimedTask, Completion
+from omegaproto.scopes import Principal
+from omegaproto.tasks import ClaimedTask, Completion, Dispatched, DispatchTask
 
 _FLUSH_SECONDS = 5.0
 
@@ -29,14 +30,23 @@ class Supervisor:
         self._pool = pool
         self._metrics = metrics
         self._leases = LeaseKeeper(kit, options.name)
-        self._completer = Completer(kit, options.name, self._leases.__contains__)
         self._claimer = Claimer(kit, options, self._begin, self._release_waiting)
+        self._completer = Completer(kit, options.name, self._leases.__contains__, lambda: self._claimer.idle)
         self._running: set[asyncio.Task[None]] = set()
 
     @property
     def running(self) -> int:
         """Give how many attempts are claimed and have not ended."""
         return self._claimer.active
+
+    @property
+    def idle(self) -> int:
+        """Give how many tasks may be handed to this worker now."""
+        return self._claimer.idle
+
+    async def take(self, request: DispatchTask, _caller: Principal) -> Dispatched:
+        """Begin a task that the scheduler claimed for this worker, unless no slot is free."""
+        return Dispatched(taken=self._claimer.take(request.claimed))
 
     def start(self) -> None:
         """Take tasks from now on."""

@@ -12,6 +12,7 @@ from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 from yarl import URL
 
 from omegakit.bus import amqp_topology as topology
+from omegakit.bus.amqp_frames import Intake, LaneTransport
 from omegakit.bus.amqp_lane import Delivery, Lane, Outbox, Properties
 from omegakit.bus.wire import Answer, Limits, bus_down, call_context, context_headers, timed_out
 from omegaproto.errors import OmegaError
@@ -47,11 +48,14 @@ async def open_link(url: str, limits: Limits) -> Link:
     """Connect and prepare a link. Raises Unavailable."""
     async with amqp_faults("connecting"):
         with_heartbeat = URL(url).update_query({"heartbeat": _HEARTBEAT_SECONDS, **URL(url).query})
-        connection = await aio_pika.connect(with_heartbeat, timeout=_ADMIN_SECONDS)
+        opening = LaneTransport()
+        connection = aio_pika.Connection(with_heartbeat)
+        connection.kwargs["transport_factory"] = opening
+        await connection.connect(timeout=_ADMIN_SECONDS)
         transport = connection.transport
         if transport is None:
             raise bus_down("the connection was lost at once")
-        link = Link(connection, transport.connection, limits)
+        link = Link(connection, transport.connection, opening, limits)
         try:
             await link.prepare()
         except BaseException:
@@ -63,14 +67,17 @@ async def open_link(url: str, limits: Limits) -> Link:
 class Link:
     """A connection with a lane for requests and their replies, one for doorbells, and one for events."""
 
-    def __init__(self, connection: aio_pika.Connection, transport: AbstractConnection, limits: Limits) -> None:
+    def __init__(
+        self, connection: aio_pika.Connection, transport: AbstractConnection, ends: LaneTransport, limits: Limits
+    ) -> None:
         self.limits = limits
         self.lost = asyncio.Event()
         self._connection = connection
         self._transport = transport
-        self._outbox = Outbox(transport)
+        self._outbox = Outbox(ends.writer)
         self._calls: dict[str, asyncio.Future[Answer]] = {}
-        self._lanes: set[Lane] = set()
+        self._lanes: dict[int, Lane] = {}
+        ends.reader.intake_of = self._intake_of
         self._labels: set[str] = set()
         self._declaring = asyncio.Lock()
         self._closing = transport.closing
@@ -93,17 +100,23 @@ class Link:
     ) -> Lane:
         """Open a channel and give it as a lane."""
         lane = Lane(await self._transport.channel(publisher_confirms=confirms), self._outbox, on_delivery)
-        self._lanes.add(lane)
+        self._lanes[lane.channel.number] = lane
         return lane
+
+    def _intake_of(self, number: int) -> Intake | None:
+        """Give who takes the hot frames of a channel; the number of a closed one may belong to another by now."""
+        lane = self._lanes.get(number)
+        return None if lane is None or self._transport.channels.get(number) is not lane.channel else lane.take
 
     async def close_lane(self, lane: Lane) -> None:
         """Close a lane after what was sent over it."""
-        self._lanes.discard(lane)
         lane.on_closed = None
         with suppress(OmegaError):
             async with amqp_faults("closing a channel", CLOSING_SECONDS):
                 await self._outbox.flush()
                 await lane.channel.close()
+        if self._lanes.get(lane.channel.number) is lane:
+            del self._lanes[lane.channel.number]
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[AbstractChannel]:
@@ -205,7 +218,7 @@ class Link:
         """Let everything that waits on this connection fail, at once."""
         error = bus_down(why)
         self._outbox.fail(error)
-        for lane in self._lanes:
+        for lane in self._lanes.values():
             lane.fail(error)
         for reply in self._calls.values():
             if not reply.done():
