@@ -13,6 +13,7 @@ from omega_gateway.auth import Authenticator
 from omega_gateway.edge import Edge
 from omega_gateway.errors import on_disconnect, on_http_error, on_omega_error, on_validation_error
 from omega_gateway.fastpath import FastPredict
+from omega_gateway.fasttasks import FastTasks
 from omega_gateway.parts import Parts
 from omega_gateway.predict import Predictor
 from omega_gateway.relay import Blobstore
@@ -42,8 +43,8 @@ class GatewayService:
         )
         self.api = make_api(self._parts)
         self.api.router.routes.extend(health_routes(kit.metrics, {"bus": self._check_bus, "drain": self._check_drain}))
-        fast = FastPredict(self._parts.keys, self._parts.predictor, options)
-        self._edge = Edge(self.api, fast, kit.metrics, options)
+        shortcuts = (FastPredict(self._parts.keys, self._parts.predictor, options), FastTasks(self._parts))
+        self._edge = Edge(self.api, shortcuts, kit.metrics, options)
 
     @property
     def asgi(self) -> Asgi:

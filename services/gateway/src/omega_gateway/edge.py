@@ -1,34 +1,28 @@
-"""The outermost layer: request ids, bounds, the fast way of predictions, and what happens to unexpected exceptions.
+"""The outermost layer: request ids, bounds, shortcuts, and what happens to unexpected exceptions.
 
-Pure ASGI, and cheap: a prediction by a known caller on a known model is answered here without routing, and everything
-else goes to the application behind.
+Pure ASGI, and cheap: what a shortcut knows is answered here without routing, and everything else goes to the
+application behind.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Sequence
 
 import structlog
 from starlette.exceptions import HTTPException
 
 from omega_gateway.errors import body_too_large, error_body, error_headers, internal_error
-from omega_gateway.fastpath import FastPredict
 from omega_gateway.limits import too_many
 from omega_gateway.relay import TransferBroken
 from omega_gateway.settings import GatewayOptions
+from omega_gateway.shortcut import Elsewhere, Message, Receive, Scope, Send, Shortcut, answer
 from omegakit.logs import get_logger
 from omegakit.metrics import Metrics
 from omegakit.service import Asgi
 from omegaproto.errors import OmegaError
 from omegaproto.ids import new_id
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 _UPLOAD = ("POST", "/api/v1/blobs")
 _ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -38,16 +32,15 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.\-]{1,128}")
 class Edge:
     """The ASGI application of the gateway: `app` with everything around it."""
 
-    def __init__(self, app: Asgi, fast: FastPredict, metrics: Metrics, options: GatewayOptions) -> None:
+    def __init__(self, app: Asgi, shortcuts: Sequence[Shortcut], metrics: Metrics, options: GatewayOptions) -> None:
         self._app = app
-        self._fast = fast
+        self._shortcuts = shortcuts
         self._max_requests = options.max_requests
         self._body_limit = options.json_body_bytes
         self._running = 0
         self._seconds = metrics.histogram(
             "omega_http_seconds", "Time to answer an HTTP request.", ("method", "route", "status")
         )
-        self._predictions = self._seconds.labels("POST", "fast predict", "200")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -60,12 +53,16 @@ class Edge:
             return
         self._running += 1
         try:
-            prediction = self._fast.match(scope)
-            if prediction is not None:
-                await self._fast.answer(prediction, scope, receive, send, request_id)
-                self._predictions.observe(time.perf_counter() - begin)
-            else:
-                await self._route(scope, receive, send, request_id, begin)
+            for shortcut in self._shortcuts:
+                work = shortcut.match(scope)
+                if work is not None:
+                    status = await answer(work, receive, send, request_id)
+                    elapsed = time.perf_counter() - begin
+                    self._seconds.labels(scope["method"], shortcut.route, str(status)).observe(elapsed)
+                    return
+            await self._route(scope, receive, send, request_id, begin)
+        except Elsewhere as elsewhere:
+            await self._route(scope, elsewhere.receive, send, request_id, begin)
         finally:
             self._running -= 1
 
