@@ -108,13 +108,50 @@ async def test_several_batches_can_be_in_flight() -> None:
     assert await asyncio.gather(*waiting) == [0, 2, 4, 6, 8]
 
 
-@given(st.lists(st.integers(-5, 50), max_size=40), st.integers(1, 7), st.integers(1, 60))
-def test_every_item_gets_its_own_answer_within_the_bounds(items: list[int], most: int, size: int) -> None:
+async def test_those_who_were_just_answered_travel_with_the_few_that_came_meanwhile() -> None:
+    recorder = Recorder(held=True)
+    batcher: GreedyBatcher[int, int] = GreedyBatcher(recorder.run, max_items=10, linger=10_000)
+
+    async def twice(number: int) -> None:
+        await batcher.submit(number)
+        await batcher.submit(number + 10)
+
+    asking = [asyncio.create_task(twice(number)) for number in range(4)]
+    while not recorder.batches:
+        await asyncio.sleep(0)
+    late = asyncio.create_task(batcher.submit(4))
+    await asyncio.sleep(0)
+    recorder.gate.set()
+    await asyncio.gather(*asking, late)
+    assert recorder.batches == [[0, 1, 2, 3], [4, 10, 11, 12, 13]]
+
+
+async def test_nobody_is_waited_for_longer_than_the_last_batch_took() -> None:
+    recorder = Recorder(held=True)
+    batcher: GreedyBatcher[int, int] = GreedyBatcher(recorder.run, max_items=10, linger=1.0)
+    asking = [asyncio.create_task(batcher.submit(number)) for number in range(4)]
+    while not recorder.batches:
+        await asyncio.sleep(0)
+    late = asyncio.create_task(batcher.submit(4))
+    await asyncio.sleep(0)
+    recorder.gate.set()
+    assert await asyncio.gather(*asking) == [0, 2, 4, 6]
+    assert await asyncio.wait_for(late, 5) == 8
+    await batcher.drain()
+    assert recorder.batches == [[0, 1, 2, 3], [4]]
+
+
+@given(st.lists(st.integers(-5, 50), max_size=40), st.integers(1, 7), st.integers(1, 60), st.sampled_from([0.0, 1.0]))
+def test_every_item_gets_its_own_answer_within_the_bounds(
+    items: list[int], most: int, size: int, linger: float
+) -> None:
     recorder_batches: list[list[int]] = []
 
     async def run() -> list[int | BaseException]:
         recorder = Recorder()
-        batcher: GreedyBatcher[int, int] = GreedyBatcher(recorder.run, max_items=most, max_size=size, size_of=abs)
+        batcher: GreedyBatcher[int, int] = GreedyBatcher(
+            recorder.run, max_items=most, max_size=size, size_of=abs, linger=linger
+        )
         found = await asyncio.gather(*map(batcher.submit, items), return_exceptions=True)
         await batcher.drain()
         recorder_batches.extend(recorder.batches)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 import structlog
+from prometheus_client import Histogram
 from starlette.exceptions import HTTPException
 
 from omega_gateway.errors import body_too_large, error_body, error_headers, internal_error
@@ -41,6 +42,7 @@ class Edge:
         self._seconds = metrics.histogram(
             "omega_http_seconds", "Time to answer an HTTP request.", ("method", "route", "status")
         )
+        self._timers: dict[tuple[str, str, int], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -57,14 +59,19 @@ class Edge:
                 work = shortcut.match(scope)
                 if work is not None:
                     status = await answer(work, receive, send, request_id)
-                    elapsed = time.perf_counter() - begin
-                    self._seconds.labels(scope["method"], shortcut.route, str(status)).observe(elapsed)
+                    self._timer(scope["method"], shortcut.route, status).observe(time.perf_counter() - begin)
                     return
             await self._route(scope, receive, send, request_id, begin)
         except Elsewhere as elsewhere:
             await self._route(scope, elsewhere.receive, send, request_id, begin)
         finally:
             self._running -= 1
+
+    def _timer(self, method: str, route: str, status: int) -> Histogram:
+        key = method, route, status
+        if key not in self._timers:
+            self._timers[key] = self._seconds.labels(method, route, str(status))
+        return self._timers[key]
 
     async def _route(self, scope: Scope, receive: Receive, send: Send, request_id: bytes, begin: float) -> None:
         answer = _Answer(send, request_id)

@@ -200,6 +200,7 @@ class Predictor:
             max_waiting=self._options.predict_waiting,
             max_size=MAX_BATCH_BYTES,
             size_of=_size_of,
+            linger=self._options.predict_linger,
         )
 
     # Batches.
@@ -231,7 +232,7 @@ class Predictor:
         structlog.contextvars.bind_contextvars(request_id=items[0].request_id)
         self._batches.inc()
         self._items.inc(len(items))
-        request = PredictBatch(
+        request = PredictBatch.model_construct(  # made of what was checked when it came
             bucket=bucket,
             name=name,
             revision_id=revision_id,

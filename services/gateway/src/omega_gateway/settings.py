@@ -48,6 +48,13 @@ class GatewayOptions(Group):
     predict_waiting: int = Field(
         default=4096, ge=1, description="Requests that may wait for one model; more are refused with 429."
     )
+    predict_linger: float = Field(
+        default=1.0,
+        ge=0,
+        le=10,
+        description="How long a batch waits, after one that was much larger, for those who were just answered to ask "
+        "again: times the time that the larger one took. 0 waits for nobody.",
+    )
     models_cached: int = Field(default=1024, ge=1, description="How many models' metadata are remembered.")
     model_seconds: float = Field(
         default=5.0, ge=0, description="How long a model's metadata is trusted; a new revision is seen at once."
