@@ -4,8 +4,8 @@ With nothing in flight an item goes straight through, so an idle system answers 
 load the batches grow by themselves to what the other side can take.
 
 Who was just answered is likely to ask again at once. Without patience, the few items that came during a large batch
-would travel alone, and all the others wait for them: batches would be small and large in turn. So after a batch that was
-at least twice what waits, `linger` gives its callers time to come back, measured by how long that batch took.
+would travel alone, and all the others wait for them: batches would be small and large in turn. So after a batch that
+was at least twice what waits, `linger` gives its callers time to come back, measured by how long that batch took.
 """
 
 from __future__ import annotations
