@@ -14,6 +14,7 @@ import numpy as np
 from pydantic_core import to_json
 
 from omegakinds.bodies import Rows, parse_body
+from omegakinds.linear import compiled
 from omegakinds.verbs import expected, explain, run, wants_table
 from omegaproto.errors import BadInput, OmegaError, TaskFailed, UnknownAction
 from omegaproto.predictions import Prediction
@@ -40,6 +41,7 @@ class ServedModel:
         features = getattr(model, "n_features_in_", None)
         self._features = None if features is None else int(features)
         self._table = wants_table(model)
+        self._direct = compiled(model)
         parts = list(_parts(model))
         self._row_wise = all(_is_row_wise(part) for part in parts)
         self._plain = self._names is not None and all(_is_plain(part) for part in parts)
@@ -80,11 +82,16 @@ class ServedModel:
     def _together(self, verb: str, requests: list[Rows]) -> list[Prediction] | None:
         """Answer all requests by one call; None when that fails or gives other than one answer a row."""
         try:
-            model, data = self._input([row for request in requests for row in request.rows])
-            result = getattr(model, verb)(data)
+            result = self._call(verb, *self._input([row for request in requests for row in request.rows]))
         except Exception:
             return None
         return _split(result, [len(request.rows) for request in requests])
+
+    def _call(self, verb: str, model: Any, data: Any) -> Any:
+        direct = self._direct.get(verb)
+        if direct is not None and isinstance(data, np.ndarray) and data.dtype == np.float64 and np.isfinite(data).all():
+            return direct(data)
+        return getattr(model, verb)(data)
 
     def _alone(self, verb: str, request: Rows) -> Prediction:
         try:
