@@ -89,6 +89,8 @@ SAMPLES: list[Message] = [
     tasks.TaskFinished(bucket="b", task_ids=(TASK.id,)),
     tasks.ClaimTasks(worker="w", task_ids=(TASK.id,)),
     tasks.Claims(items=(tasks.ClaimedTask(task=TASK, lease=LEASE, access_token="jwt"),)),
+    tasks.DispatchTask(claimed=tasks.ClaimedTask(task=TASK, lease=LEASE, access_token="jwt")),
+    tasks.Dispatched(taken=True),
     tasks.RenewLeases(worker="w", leases=(LEASE,)),
     tasks.LeaseStatuses(items=(tasks.LeaseStatus(task_id=TASK.id, lease=LEASE, cancel_requested=True),)),
     tasks.CompleteTasks(worker="w", completions=(COMPLETION,)),
