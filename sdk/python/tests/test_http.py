@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
-import httpx2
 import pytest
 
 from omegamesh.config import Config
@@ -229,7 +228,7 @@ def test_a_mesh_that_refuses_is_not_looked_for(server: Any, answer: Any, monkeyp
 def test_a_mesh_that_does_not_answer_is_not_asked_again(
     server: Any, client: MeshClient, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omegamesh.http._TIMEOUT", httpx2.Timeout(0.1))
+    monkeypatch.setattr("omegamesh.http._ANSWER_SECONDS", 0.1)
     released = threading.Event()
     server.answer(answer(body={}, after=released))
     with pytest.raises(CallTimeout, match="did not answer in time"):

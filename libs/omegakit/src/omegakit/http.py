@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import httpx2
+from httpcore2._async.http11 import AsyncHTTP11Connection
+
+# Bytes of one read: 64 KiB as it comes, which makes a relay of large blobs a matter of counting reads. uvloop gives at
+# most 256 KiB at a time.
+AsyncHTTP11Connection.READ_NUM_BYTES = 1024 * 1024
 
 AsyncClient = httpx2.AsyncClient
 Response = httpx2.Response

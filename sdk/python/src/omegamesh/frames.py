@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from omegakinds.base import FrameKind
 
 _PARALLEL_PARTS = 2
+_BLOCK = 1024 * 1024
 
 
 class FrameReader:
@@ -58,7 +59,7 @@ class FrameReader:
 
         path = f"/api/v1/frames/{self._frame_id}/rows"
         with self._client.stream("POST", path, body=self._with_index(query)) as response:
-            reader = pa.ipc.open_stream(pa.PythonFile(_Readable(response.iter_bytes()), mode="r"))
+            reader = pa.ipc.open_stream(pa.PythonFile(_Readable(response.stream(_BLOCK)), mode="r"))
             return reader.read_all()
 
     def _with_index(self, query: FrameQuery) -> FrameQuery:

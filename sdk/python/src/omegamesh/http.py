@@ -1,4 +1,4 @@
-"""The SDK's way to the gateway; its one module that imports httpx2.
+"""The SDK's way to the gateway: what is sent, what is repeated, and which errors come out.
 
 Errors come out as the types of :mod:`omegaproto.errors`. What can be repeated safely is repeated while the mesh cannot
 be reached: reads, deletes, and writes that carry an idempotency key. When nothing listens any more, a client of the
@@ -8,6 +8,7 @@ embedded mesh looks once for its new address: the mesh may have ended with the p
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,9 +16,8 @@ from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import httpx2
-
 from omegamesh.config import Config
+from omegamesh.connections import BrokenOff, Connections, NoAnswer, NotReached, Response, transport_faults
 from omegaproto.errors import (
     BlobCorrupted,
     CallTimeout,
@@ -33,8 +33,8 @@ TRIES = 6
 _BLOCK = 4 * 1024 * 1024
 """Bytes that are checked and handed on together: each hash gives the interpreter lock away and waits to get it back."""
 _FIRST_PAUSE_SECONDS = 0.1
-_TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
-_LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
+_ANSWER_SECONDS = 120.0
+_ERROR = 400
 
 
 def quoted(name: str) -> str:
@@ -46,27 +46,27 @@ class MeshClient:
     """HTTP to one gateway, for one user and bucket. Safe to share between threads."""
 
     def __init__(
-        self, config: Config, client: httpx2.Client | None = None, find_again: Callable[[], str] | None = None
+        self, config: Config, connections: Connections | None = None, find_again: Callable[[], str] | None = None
     ) -> None:
-        """Prepare; `client` shares connections, `find_again` gives the address of a mesh that can move."""
+        """Prepare; `connections` are shared ones, `find_again` gives the address of a mesh that can move."""
         if config.url is None:
             raise ValueError("A client needs a URL.")
         self.config = config
-        self._client = client or _open(config)
+        self._connections = connections or _open(config)
         self._find_again = find_again
         self._headers = {"Bucket": config.bucket}
 
     def in_bucket(self, bucket: str | None) -> MeshClient:
         """Give a client for another bucket over the same connections."""
-        return MeshClient(self.config.in_bucket(bucket), self._client, self._find_again)
+        return MeshClient(self.config.in_bucket(bucket), self._connections, self._find_again)
 
     def use_token(self, token: str) -> None:
         """Log in with another token from now on, over the same connections: a task's token is renewed while it runs."""
-        self._client.headers["Authorization"] = f"Bearer {token}"
+        self._connections.authorization = f"Bearer {token}"
 
     def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        self._connections.close()
 
     def call(
         self,
@@ -87,13 +87,15 @@ class MeshClient:
         """
         content, kind = _encoded(body)
         send = {**self._headers, **(headers or {}), **kind}
-        shown = {key: value for key, value in (params or {}).items() if value is not None}
-        wait = _TIMEOUT if timeout is None else httpx2.Timeout(timeout + 10.0, connect=10.0)
+        shown = {key: _shown(value) for key, value in (params or {}).items() if value is not None}
+        seconds = _ANSWER_SECONDS if timeout is None else timeout + 10.0
 
         def once() -> Any:
-            response = self._client.request(method, path, content=content, params=shown, headers=send, timeout=wait)
-            _raise_for(response)
-            return response.json() if response.content else None
+            response = self._connections.request(
+                method, path, body=content, params=shown, headers=send, seconds=seconds
+            )
+            _raise_for(response, method, path)
+            return json.loads(response.data) if response.data else None
 
         return self._made(once, repeatable=repeatable)
 
@@ -102,36 +104,37 @@ class MeshClient:
         send = {**self._headers, **(headers or {}), "Content-Type": "application/octet-stream"}
 
         def once() -> Any:
-            response = self._client.post(path, content=chunks, headers=send)
-            _raise_for(response)
-            return response.json()
+            response = self._connections.request("POST", path, body=chunks, headers=send, seconds=_ANSWER_SECONDS)
+            _raise_for(response, "POST", path)
+            return json.loads(response.data)
 
         return self._made(once, repeatable=isinstance(chunks, bytes | bytearray | memoryview))
 
     @contextmanager
     def stream(
         self, method: str, path: str, *, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> Iterator[httpx2.Response]:
+    ) -> Iterator[Response]:
         """Open a streamed answer to what only reads.
 
         A transfer that breaks off raises Unavailable, never ends early in silence.
         """
         content, kind = _encoded(body)
 
-        def once() -> httpx2.Response:
+        def once() -> Response:
             send = {**self._headers, **(headers or {}), **kind}
-            request = self._client.build_request(method, path, content=content, headers=send)
-            response = self._client.send(request, stream=True)
-            if response.is_error:
-                with closing(response):
-                    response.read()
-                    _raise_for(response)
+            response = self._connections.request(
+                method, path, body=content, headers=send, seconds=_ANSWER_SECONDS, stream=True
+            )
+            if response.status >= _ERROR:
+                with closing(response), transport_faults():
+                    _raise_for(response, method, path)
             return response
 
         with closing(self._made(once)) as response:
             try:
-                yield response
-            except httpx2.TransportError as error:
+                with transport_faults():
+                    yield response
+            except (NoAnswer, BrokenOff) as error:
                 raise _unreachable(error) from error
 
     def blob(self, blob_id: str, sha256: str) -> Iterator[bytes]:
@@ -144,7 +147,7 @@ class MeshClient:
             try:
                 headers = {"Range": f"bytes={received}-"} if received else None
                 with self.stream("GET", f"/api/v1/blobs/{blob_id}", headers=headers) as response:
-                    for block in _blocks(response.iter_raw()):
+                    for block in response.stream(_BLOCK):
                         digest.update(block)
                         received += len(block)
                         yield block
@@ -165,43 +168,23 @@ class MeshClient:
             nonlocal find_again
             try:
                 return once()
-            except httpx2.ConnectError:
+            except NotReached:
                 if find_again is None:
                     raise
                 find, find_again = find_again, None
-                self._client.base_url = find()
+                self._connections.move(find())
                 return once()
 
         return _persistently(there) if repeatable else _translated(there)
 
 
-def _blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Join chunks to blocks of about `_BLOCK` bytes. What came before an error is given before it is raised."""
-    held: list[bytes] = []
-    size = 0
-    try:
-        for chunk in chunks:
-            held.append(chunk)
-            size += len(chunk)
-            if size >= _BLOCK:
-                yield b"".join(held)
-                held, size = [], 0
-    except httpx2.TransportError:
-        if held:
-            yield b"".join(held)
-        raise
-    if held:
-        yield b"".join(held)
-
-
-def _open(config: Config) -> httpx2.Client:
-    url = str(config.url)
+def _open(config: Config) -> Connections:
     credentials = f"Bearer {config.token}" if config.token else f"ApiKey {config.userid}:{config.apikey}"
-    options: dict[str, Any] = {"headers": {"Authorization": credentials}, "timeout": _TIMEOUT, "trust_env": False}
-    if url.startswith("unix://"):
-        transport = httpx2.HTTPTransport(uds=url.removeprefix("unix://"), limits=_LIMITS)
-        return httpx2.Client(transport=transport, base_url="http://mesh", **options)
-    return httpx2.Client(base_url=url, limits=_LIMITS, **options)
+    return Connections(str(config.url), credentials)
+
+
+def _shown(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _encoded(body: Any) -> tuple[bytes | None, dict[str, str]]:
@@ -216,16 +199,16 @@ _CODES = {401: "unauthenticated", 429: "overloaded", 502: "unavailable", 503: "u
 """What a status means when it does not come from a mesh, but from a proxy before it."""
 
 
-def _raise_for(response: httpx2.Response) -> None:
-    if not response.is_error:
+def _raise_for(response: Response, method: str, path: str) -> None:
+    if response.status < _ERROR:
         return
     try:
-        info = ErrorInfo.model_validate(response.json()["error"])
+        info = ErrorInfo.model_validate(json.loads(response.data)["error"])
     except (ValueError, KeyError, TypeError):
         info = ErrorInfo(
-            code=_CODES.get(response.status_code, "internal"),
-            status=response.status_code,
-            message=f"{response.request.method} {response.url.path} was answered with status {response.status_code}.",
+            code=_CODES.get(response.status, "internal"),
+            status=response.status,
+            message=f"{method} {path} was answered with status {response.status}.",
             action="See the gateway's log.",
         )
     raise error_from(info)
@@ -234,11 +217,9 @@ def _raise_for(response: httpx2.Response) -> None:
 def _translated(once: Callable[[], T]) -> T:
     try:
         return once()
-    except (httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-        raise _unreachable(error) from error
-    except httpx2.TimeoutException as error:
+    except NoAnswer as error:
         raise CallTimeout("The mesh did not answer in time.", action="Try again, or wait longer.") from error
-    except httpx2.TransportError as error:
+    except (NotReached, BrokenOff) as error:
         raise _unreachable(error) from error
 
 
