@@ -57,6 +57,7 @@ class Dispatcher:
         worker = doc["worker"]
         try:
             if await self._taken(doc, worker):
+                self._leases.note_taken(doc)
                 return
             self._log.debug("task not taken", task_id=doc["_id"], worker=worker)
             self._slots.heard(worker, 0)

@@ -63,7 +63,9 @@ class LeaseService:
         self._followups = followups
         self._slots = slots
         self._policy = options.policy()
-        self._waited = kit.metrics.histogram("omega_task_wait_seconds", "From due to claimed.", ("label",))
+        self._waited = kit.metrics.histogram(
+            "omega_task_wait_seconds", "From due to claimed, or to taken when it was handed over.", ("label",)
+        )
 
     async def claim(self, request: ClaimTasks) -> Claims:
         """Give the named tasks that could be claimed, each with a lease; what a reply cannot hold stays queued."""
@@ -88,6 +90,10 @@ class LeaseService:
         found = await self._repository.get(missed)
         mine = {"state": TaskState.running.value, "worker": request.worker, "claim_id": request.claim_id}
         return [doc for doc in found if doc is not None and mine.items() <= doc.items()]
+
+    def note_taken(self, doc: Doc) -> None:
+        """Note how long a task waited that a worker took when it was handed to it."""
+        self._waited.labels(doc["label"]).observe((self._clock.now() - doc["due_at"]).total_seconds())
 
     async def release(self, docs: list[Doc], worker: str) -> None:
         """Queue claimed tasks again that did not reach their worker."""
