@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 from omegakit.blobs.checks import corrupted, wrong_length
@@ -75,11 +75,26 @@ async def in_flight(most: int) -> AsyncIterator[Callable[[Awaitable[Any]], Await
 async def verified(stream: AsyncIterator[bytes], blob: StoredBlob) -> AsyncGenerator[bytes, None]:
     """Give a whole blob's pieces. Raises BlobCorrupted before the last one when their sha256 differs."""
     digest = Digest()
+
+    async def counted() -> AsyncGenerator[bytes, None]:
+        async for piece in stream:
+            await asyncio.to_thread(digest.update, piece)
+            yield piece
+
+    async with aclosing(counted()) as pieces_of_it:
+        async for piece in held_back(pieces_of_it, digest, blob):
+            yield piece
+
+
+async def held_back(stream: AsyncIterator[bytes], digest: Digest, blob: StoredBlob) -> AsyncGenerator[bytes, None]:
+    """Give a whole blob's pieces, which `digest` has counted; the last one once it is known that they are right.
+
+    Raises BlobCorrupted.
+    """
     held: bytes | None = None
     async for piece in stream:
         if held is not None:
             yield held
-        await asyncio.to_thread(digest.update, piece)
         held = piece
     if digest.sha256 != blob.sha256:
         raise corrupted(blob.id, f"its sha256 is {digest.sha256}, recorded was {blob.sha256}")
