@@ -39,8 +39,8 @@ Intake = Callable[[int, bytes], None]
 class FrameReader(asyncio.StreamReader):
     """A stream that hot frames never enter; `intake_of` gives who takes those of a channel, if anybody does."""
 
-    def __init__(self) -> None:
-        self._loop_now = asyncio.get_running_loop().time
+    def __init__(self, now: Callable[[], float] | None = None) -> None:
+        self._now = now or asyncio.get_running_loop().time
         super().__init__(limit=2**16, loop=asyncio.get_running_loop())
         self.intake_of: Callable[[int], Intake | None] = lambda _channel: None
         self._rest = b""
@@ -63,7 +63,7 @@ class FrameReader(asyncio.StreamReader):
 
     def _pass(self, others: bytes, alive: bool) -> None:
         """Give aiormq its frames; and now and then a heartbeat, for it looks at nothing else to see a dead broker."""
-        now = self._loop_now()
+        now = self._now()
         if others:
             super().feed_data(others)
         elif alive and now - self._told > _TELL_SECONDS:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +78,7 @@ class Outbox:
 
     async def flush(self) -> None:
         """Return when the connection has taken all that was sent. Raises Unavailable when it is lost."""
-        if self._writing:
+        if self._writing or self._failed is not None:
             await self._until(0)
 
     def fail(self, error: OmegaError) -> None:
@@ -100,22 +99,25 @@ class Outbox:
         await waiter
 
     def _write(self) -> None:
-        """Write what waits; when the socket does not take it at once, the next write comes after it did."""
+        """Write what waits; when the connection holds too much of it, the next write comes after the peer took it."""
         if self._failed is not None:
             return
         transport = self._writer.transport
         transport.write(b"".join(self._frames))
         self._frames.clear()
         self._size = 0
-        if transport.get_write_buffer_size() > 0:
+        if transport.get_write_buffer_size() > 0 or transport.is_closing():
             self._draining = self._loop.create_task(self._drain())
         else:
             self._drained()
 
     async def _drain(self) -> None:
-        with suppress(OSError):  # the loss of the connection is heard elsewhere
+        try:
             await self._writer.drain()
-        self._drained()
+        except OSError as error:
+            self.fail(bus_down(f"the connection was lost ({error})"))
+        else:
+            self._drained()
 
     def _drained(self) -> None:
         self._writing = bool(self._frames)
