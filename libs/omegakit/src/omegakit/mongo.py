@@ -93,6 +93,7 @@ class Mongo:
     def __init__(self, url: str, *, driver: Driver | None = None) -> None:
         """Make the pool without connecting. Raises BadRequest for a URL that names no database, or is none."""
         self.driver = driver or driver_from_environment()
+        self._collections: dict[str, Collection] = {}
         self._timeout_seconds = float(_named(url).get("timeoutms", _DEFAULTS["timeoutMS"])) / 1000
         try:
             self._client = _client(url, self.driver)
@@ -103,8 +104,10 @@ class Mongo:
             ) from error
 
     def collection(self, name: str) -> Collection:
-        """Give a collection of the database."""
-        return self.database[name]
+        """Give a collection of the database; made once, for the driver makes a new object each time."""
+        if name not in self._collections:
+            self._collections[name] = self.database[name]
+        return self._collections[name]
 
     async def ping(self) -> None:
         """Return when the primary answers. Raises Unavailable."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from omega_scheduler.leases import TOKEN_BYTES, LeaseService
 from omega_scheduler.records import claimed_document
@@ -17,9 +19,17 @@ from omegakit.docs import Doc
 from omegakit.service import Kit
 from omegaproto.errors import OmegaError
 from omegaproto.states import Change, Claim, Then, direct
-from omegaproto.tasks import DispatchTask
+from omegaproto.tasks import DispatchTask, TaskState
 
 _CALL_SECONDS = 3.0
+
+
+class Parcel(NamedTuple):
+    """A task that is claimed for a worker, and its place among those that are stored together."""
+
+    place: int
+    doc: Doc
+    request: DispatchTask
 
 
 class Dispatcher:
@@ -41,10 +51,18 @@ class Dispatcher:
         claim = direct(Claim(worker, secrets.token_urlsafe(TOKEN_BYTES)), doc["created"], self._policy)
         return (claimed_document(doc, claim), Then.nothing) if isinstance(claim, Change) else (doc, then)
 
-    def send(self, docs: list[Doc]) -> None:
+    def prepared(self, docs: Sequence[Doc]) -> list[Parcel]:
+        """Give those of the tasks that are claimed, each as it goes to its worker once it is stored."""
+        return [
+            Parcel(place, doc, DispatchTask(claimed=self._leases.handed(doc)))
+            for place, doc in enumerate(docs)
+            if doc["state"] == TaskState.running
+        ]
+
+    def send(self, parcels: Iterable[Parcel]) -> None:
         """Hand stored tasks to the workers that they are claimed for, in the background."""
-        for doc in docs:
-            task = asyncio.create_task(self._send(doc))
+        for parcel in parcels:
+            task = asyncio.create_task(self._send(parcel.doc, parcel.request))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
@@ -53,10 +71,10 @@ class Dispatcher:
         while self._sending:
             await asyncio.wait(self._sending)
 
-    async def _send(self, doc: Doc) -> None:
+    async def _send(self, doc: Doc, request: DispatchTask) -> None:
         worker = doc["worker"]
         try:
-            if await self._taken(doc, worker):
+            if await self._taken(request, worker):
                 self._leases.note_taken(doc)
                 return
             self._log.debug("task not taken", task_id=doc["_id"], worker=worker)
@@ -69,7 +87,6 @@ class Dispatcher:
         except OmegaError as error:  # its lease ends, and then it is queued
             self._log.warning("task not released", task_id=doc["_id"], reason=error.message)
 
-    async def _taken(self, doc: Doc, worker: str) -> bool:
-        request = DispatchTask(claimed=self._leases.handed(doc))
+    async def _taken(self, request: DispatchTask, worker: str) -> bool:
         token = self._kit.tokens.own()
         return (await self._kit.bus.call(request, token=token, route=worker, timeout=_CALL_SECONDS)).taken

@@ -176,6 +176,7 @@ class LeaseService:
                 followed.append((doc, change.then, TaskState.running))
                 results[place] = CompletionResult(task_id=task_id, recorded=True, state=TaskState(doc["state"]))
         self._followups.follow(followed)
+        await asyncio.sleep(0)  # the event goes out before the answer: somebody waits for it
 
     def _direct(self, task_ids: Sequence[str], events: Sequence[TaskEvent]) -> list[tuple[str, Change]]:
         now = self._clock.now()

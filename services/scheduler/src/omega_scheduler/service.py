@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from omega_scheduler.access import task_role
@@ -117,7 +118,13 @@ class TaskService:
         raise Unavailable("Tasks with these idempotency keys end just now.", action="Submit them again.")
 
     async def _insert_all(self, batch: list[list[Doc]]) -> list[list[bool]]:
-        fresh = iter(await self._repository.insert([doc for docs in batch for doc in docs]))
+        made = [doc for docs in batch for doc in docs]
+        storing = asyncio.create_task(self._repository.insert(made))
+        await asyncio.sleep(0)  # it is on its way; what is sent to workers next can be signed meanwhile
+        ready = self._dispatcher.prepared(made)
+        stored = await storing
+        self._dispatcher.send([each for each in ready if stored[each.place]])
+        fresh = iter(stored)
         return [[next(fresh) for _ in docs] for docs in batch]
 
     def _note_stored(self, made: list[tuple[Doc, Then]]) -> None:
@@ -125,7 +132,6 @@ class TaskService:
             self._submitted.labels(doc["label"]).inc()
             self._log.debug("task stored", task_id=doc["_id"], label=doc["label"], state=doc["state"])
         self._followups.follow([(doc, then, None) for doc, then in made])
-        self._dispatcher.send([doc for doc, _ in made if doc["state"] == TaskState.running])
 
     async def _existing(self, doc: Doc, spec: TaskSpec) -> Doc | None:
         """Give the task that holds the idempotency key; None when it expired since it refused the insert."""

@@ -184,9 +184,14 @@ class MongoDocs:
             return set()
         try:
             with mongo_errors():
-                await target.insert_many(docs, ordered=False)
+                if len(docs) == 1:
+                    await target.insert_one(docs[0])
+                else:
+                    await target.insert_many(docs, ordered=False)
         except mongo.BulkWriteError as error:
             return mongo.duplicates(error)
+        except mongo.DuplicateKeyError:
+            return {0}
         return set()
 
     async def _purge(self, collection: str) -> int:
