@@ -16,7 +16,7 @@ from omega_gateway.auth import bucket_of
 from omega_gateway.errors import body_too_large
 from omega_gateway.parts import Parts
 from omega_gateway.routes.tasks import NewTasks
-from omega_gateway.shortcut import Answer, Elsewhere, Receive, Reply, Scope, again, known_caller, whole_body
+from omega_gateway.shortcut import Answer, Elsewhere, Receive, Reply, Scope, again, is_json, known_caller, whole_body
 from omega_gateway.tasking import submit_tasks, wait_for
 from omegaproto.errors import BadRequest
 from omegaproto.messages import Message
@@ -40,7 +40,7 @@ class FastTasks:
     def match(self, scope: Scope) -> Answer | None:
         """Give what answers a submit or a wait when the caller is known, and may."""
         if scope["method"] == "POST" and scope["path"] == _SUBMIT and not scope["query_string"]:
-            caller = self._caller(scope, "task.submit")
+            caller = self._caller(scope, "task.submit") if is_json(scope) else None
             return None if caller is None else self._submit(caller)
         if scope["method"] == "GET" and (path := _RESULT.fullmatch(scope["path"])):
             query = _WAIT.fullmatch(scope["query_string"])

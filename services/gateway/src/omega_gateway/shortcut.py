@@ -14,6 +14,9 @@ from omega_gateway.errors import error_body, error_headers, internal_error
 from omegaproto.errors import OmegaError
 from omegaproto.scopes import DEFAULT_BUCKET, Principal
 
+_LEFT_TO_ROUTES = frozenset({b"async", b"authorization", b"bucket"})
+"""Working async; and the second of two headers that must be one."""
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -57,29 +60,35 @@ class Shortcut(Protocol):
 
 def known_caller(scope: Scope, keys: Authenticator) -> tuple[Principal, str] | None:
     """Give a caller whose key was checked before, and the bucket; None when the routes must look, or work async."""
-    authorization, bucket = None, DEFAULT_BUCKET
+    authorization, bucket = None, None
     for name, value in scope["headers"]:
-        if name == b"authorization":
+        if name == b"authorization" and authorization is None:
             authorization = value
-        elif name == b"bucket":
+        elif name == b"bucket" and bucket is None:
             bucket = value.decode("latin-1")
-        elif name == b"async":
+        elif name in _LEFT_TO_ROUTES:
             return None
     principal = keys.known(authorization) if authorization is not None else None
     if principal is None:
         return None
-    return principal, DEFAULT_BUCKET if bucket in {"", "default"} else bucket
+    return principal, DEFAULT_BUCKET if not bucket or bucket == "default" else bucket
+
+
+def is_json(scope: Scope) -> bool:
+    """Say whether a request says that its body is JSON."""
+    types = [value for name, value in scope["headers"] if name == b"content-type"]
+    return len(types) == 1 and types[0].partition(b";")[0].strip().lower() == b"application/json"
 
 
 async def whole_body(receive: Receive, limit: int, too_large: Callable[[int], OmegaError]) -> bytes:
     """Give a request's body. Raises Gone, and what `too_large` gives for a body over `limit` bytes."""
     message = await receive()
     body: bytes = message.get("body", b"")
-    while message.get("more_body", False):
+    while len(body) <= limit and message.get("more_body", False):
         message = await receive()
         body += message.get("body", b"")
-        if len(body) > limit:
-            raise too_large(limit)
+    if len(body) > limit:
+        raise too_large(limit)
     if message["type"] == "http.disconnect":
         raise Gone
     return body
