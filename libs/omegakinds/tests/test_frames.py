@@ -167,6 +167,11 @@ SERIES: dict[str, Callable[[], Any]] = {
 }
 
 
+def joined(parts: Any) -> Any:
+    kind = DataFrames()
+    return kind.join_parts(kind.decode_part(part) for part in parts)
+
+
 def round_trip(frame: Any, blobs: Any, **options: Any) -> Any:
     kind: Any = DataFrames() if isinstance(frame, pd.DataFrame) else SeriesRows()
     dumped = kind.dump(frame, blobs, **options)
@@ -257,7 +262,7 @@ def test_large_frames_split_by_size(blobs: Any) -> None:
 
 
 def table_of(dumped: Dumped, blobs: Any) -> pa.Table:
-    return DataFrames().decode_parts(blobs.read(ref) for ref in dumped.parts or ())
+    return joined(blobs.read(ref) for ref in dumped.parts or ())
 
 
 def test_a_filter_keeps_the_index(blobs: Any) -> None:
@@ -283,7 +288,7 @@ def test_appended_rows_continue_a_default_index(blobs: Any) -> None:
     first = DataFrames().dump(pd.DataFrame({"a": [1, 2]}), blobs)
     second = DataFrames().dump(pd.DataFrame({"a": [3]}), blobs)
     meta = {**second.kind_meta, "frame": {"rows": 3}}
-    both = DataFrames().decode_parts(blobs.read(ref) for ref in (*(first.parts or ()), *(second.parts or ())))
+    both = joined(blobs.read(ref) for ref in (*(first.parts or ()), *(second.parts or ())))
     back = DataFrames().from_table(both, Dumped("pandas.dfrows", meta))
     pd.testing.assert_frame_equal(back, pd.DataFrame({"a": [1, 2, 3]}))
 
@@ -375,15 +380,15 @@ def test_what_is_not_plain_is_refused_in_labels_and_attrs(blobs: Any) -> None:
 def test_blob_corrupted(blobs: Any) -> None:
     dumped = DataFrames().dump(FRAMES["plain"](), blobs)
     with pytest.raises(BlobCorrupted):
-        DataFrames().decode_parts([blobs.read((dumped.parts or ())[0])[:50]])
+        joined([blobs.read((dumped.parts or ())[0])[:50]])
     with pytest.raises(BadFrame):
-        DataFrames().decode_parts([])
+        joined([])
 
 
 def test_parts_with_other_columns_are_refused(blobs: Any) -> None:
     parts = [DataFrames().dump(pd.DataFrame({"a": [value]}), blobs).parts or () for value in (1, "x")]
     with pytest.raises(BadFrame):
-        DataFrames().decode_parts(blobs.read(part[0]) for part in parts)
+        joined(blobs.read(part[0]) for part in parts)
 
 
 def test_the_kinds_tell_frames_from_series() -> None:

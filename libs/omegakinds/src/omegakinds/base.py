@@ -116,8 +116,12 @@ class FrameKind(Kind, Protocol):
         """Give the frame's description and its parts one by one, at least one. Raises BadFrame at once."""
         ...
 
-    def decode_parts(self, parts: Iterable[bytes]) -> pa.Table:
-        """Give the rows of Parquet parts, in their order."""
+    def decode_part(self, part: bytes, *, threads: bool = True) -> pa.Table:
+        """Give the rows of one Parquet part; without `threads` in this one alone."""
+        ...
+
+    def join_parts(self, decoded: Iterable[pa.Table]) -> pa.Table:
+        """Give the rows of decoded parts, in their order."""
         ...
 
     def from_table(self, table: pa.Table, stored: Stored, source: BlobSource | None = None) -> Any:

@@ -59,13 +59,19 @@ class _Frames:
     def load(self, stored: Stored, source: BlobSource, **options: Any) -> Any:
         """Give the frame out of its part blobs (a frame of the server: see `from_table`)."""
         refs = [ref for ref in (*stored.blobs, *(getattr(stored, "parts", None) or ())) if ref.role != META]
-        return self.from_table(self.decode_parts(source.read(ref) for ref in refs), stored, source)
+        return self.from_table(self.join_parts(self.decode_part(source.read(ref)) for ref in refs), stored, source)
 
-    def decode_parts(self, parts: Iterable[bytes]) -> pa.Table:
-        """Give the rows of Parquet parts, in their order. Raises BlobCorrupted, BadFrame."""
-        from omegakinds.parquet import decode_parts
+    def decode_part(self, part: bytes, *, threads: bool = True) -> pa.Table:
+        """Give the rows of one Parquet part; without `threads` in this one alone. Raises BlobCorrupted."""
+        from omegakinds.parquet import decode_part
 
-        return decode_parts(parts)
+        return decode_part(part, threads=threads)
+
+    def join_parts(self, decoded: Iterable[pa.Table]) -> pa.Table:
+        """Give the rows of decoded parts, in their order. Raises BadFrame."""
+        from omegakinds.parquet import join_parts
+
+        return join_parts(decoded)
 
     def from_table(self, table: pa.Table, stored: Stored, source: BlobSource | None = None) -> Any:
         """Give the frame out of its rows, or out of those that a filter or projection left.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegamesh.http import MeshClient
 from omegamesh.transfer import HttpBlobs
-from omegaproto.frames import FrameManifest, FrameQuery
+from omegaproto.frames import FrameManifest, FramePart, FrameQuery
 from omegaproto.objects import Metadata
 
 if TYPE_CHECKING:
@@ -48,10 +48,15 @@ class FrameReader:
         return self._kind.from_table(table, self._revision, self._blobs)
 
     def _whole(self) -> pa.Table:
-        """Fetch the parts side by side and decode each as it comes."""
+        """Fetch and decode the parts, a few side by side: while one is decoded the next one travels."""
         manifest = FrameManifest.model_validate(self._client.call("GET", f"/api/v1/frames/{self._frame_id}"))
+        alone = len(manifest.parts) == 1
+
+        def part_of(part: FramePart) -> pa.Table:
+            return self._kind.decode_part(self._blobs.read(part.blob), threads=alone)
+
         with ThreadPoolExecutor(_PARALLEL_PARTS) as pool:
-            return self._kind.decode_parts(pool.map(lambda part: self._blobs.read(part.blob), manifest.parts))
+            return self._kind.join_parts(pool.map(part_of, manifest.parts))
 
     def _selected(self, query: FrameQuery) -> pa.Table:
         """Have blobstore choose rows and columns; the columns of the index come along."""

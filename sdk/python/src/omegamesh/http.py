@@ -137,8 +137,8 @@ class MeshClient:
             except (NoAnswer, BrokenOff) as error:
                 raise _unreachable(error) from error
 
-    def blob(self, blob_id: str, sha256: str) -> Iterator[bytes]:
-        """Stream a blob; a transfer that breaks off goes on where it broke.
+    def blob(self, blob_id: str, sha256: str, block: int = _BLOCK) -> Iterator[bytes]:
+        """Stream a blob in blocks of so many bytes; a transfer that breaks off goes on where it broke.
 
         Raises BlobCorrupted when the bytes are not those of `sha256`, before the last of them or at the end.
         """
@@ -147,10 +147,10 @@ class MeshClient:
             try:
                 headers = {"Range": f"bytes={received}-"} if received else None
                 with self.stream("GET", f"/api/v1/blobs/{blob_id}", headers=headers) as response:
-                    for block in response.stream(_BLOCK):
-                        digest.update(block)
-                        received += len(block)
-                        yield block
+                    for piece in response.stream(block):
+                        digest.update(piece)
+                        received += len(piece)
+                        yield piece
                 break
             except Unavailable:
                 tries -= 1

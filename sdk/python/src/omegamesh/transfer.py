@@ -9,6 +9,8 @@ from omegamesh.http import MeshClient
 from omegamesh.progress import Advance, transfer
 from omegaproto.objects import BlobRef
 
+_ONE_BLOCK = 32 * 1024 * 1024
+
 
 class HttpBlobs:
     """Both directions: `put` streams up, `open` and `read` stream down and check the sha256."""
@@ -28,14 +30,15 @@ class HttpBlobs:
                 answer = self._client.upload("/api/v1/blobs", _counted(chunks, advance))
         return BlobRef.model_validate(answer | {"role": role})
 
-    def open(self, ref: BlobRef) -> Iterator[bytes]:
-        """Stream a blob. Raises BlobNotFound, BlobCorrupted."""
+    def open(self, ref: BlobRef, block: int = 4 * 1024 * 1024) -> Iterator[bytes]:
+        """Stream a blob in blocks of so many bytes. Raises BlobNotFound, BlobCorrupted."""
         with transfer("receiving", ref.length) as advance:
-            yield from _counted(self._client.blob(ref.id, ref.sha256), advance)
+            yield from _counted(self._client.blob(ref.id, ref.sha256, block), advance)
 
     def read(self, ref: BlobRef) -> bytes:
-        """Give a whole blob."""
-        return b"".join(self.open(ref))
+        """Give a whole blob. One of moderate size comes in one block: joining several would copy every byte again."""
+        blocks = list(self.open(ref, max(1, min(ref.length, _ONE_BLOCK))))
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
 
 def _counted(chunks: Iterable[bytes], advance: Advance) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from typing import Any
 from omegakit import mongo
 from omegakit.blobs.checks import Span, blob_exists, check_id, checked, corrupted, no_blob, span
 from omegakit.blobs.port import StoredBlob
-from omegakit.blobs.streams import Digest, in_flight, one_ahead, pieces, verified
+from omegakit.blobs.streams import Digest, cut, each_of, in_flight, one_ahead, pieces, verified
 from omegakit.clock import Clock, SystemClock
 from omegakit.mongo import Mongo, mongo_errors
 from omegaproto.errors import Unavailable
@@ -102,7 +102,7 @@ class GridFsBlobs:
         blob = _blob(file)
         wanted = span(blob, start, stop)
         async with aclosing(self._pieces_of(file, wanted)) as stream:
-            async for piece in verified(stream, blob) if wanted.whole else stream:
+            async for piece in verified(stream, blob) if wanted.whole else each_of(stream):
                 yield piece
 
     async def delete(self, id: str) -> bool:
@@ -191,24 +191,23 @@ class GridFsBlobs:
         except mongo.BulkWriteError as error:
             raise mongo.bulk_failure(error) from error
 
-    def _pieces_of(self, file: dict[str, Any], wanted: Span) -> AsyncGenerator[bytes, None]:
+    def _pieces_of(self, file: dict[str, Any], wanted: Span) -> AsyncGenerator[Sequence[bytes], None]:
         step = max(1, _READ // file["chunkSize"]) * file["chunkSize"]
         first = wanted.start - wanted.start % step
         bounds = ((max(at, wanted.start), min(at + step, wanted.stop)) for at in range(first, wanted.stop, step))
         return one_ahead(partial(self._read, file, start, stop) for start, stop in bounds if start < stop)
 
-    async def _read(self, file: dict[str, Any], start: int, stop: int) -> bytes:
+    async def _read(self, file: dict[str, Any], start: int, stop: int) -> Sequence[bytes]:
+        """Give the chunks from `start` to `stop`, as they come: joining them would cost as much as fetching them."""
         size: int = file["chunkSize"]
         numbers = {"$gte": start // size, "$lte": (stop - 1) // size}
         with mongo_errors():
             query = self._chunks.find({"files_id": file["_id"], "n": numbers}, {"_id": 0, "data": 1})
             found = await query.sort("n", 1).to_list(None)
-        data = b"".join([each["data"] for each in found])
-        offset = start - start // size * size
-        piece = data[offset : offset + stop - start] if offset or len(data) != stop - start else data
-        if len(piece) != stop - start:
+        chunks = cut([each["data"] for each in found], start - start // size * size, stop - start)
+        if sum(map(len, chunks)) != stop - start:
             raise corrupted(file["filename"], "chunks are missing")
-        return piece
+        return chunks
 
 
 async def _even(stream: AsyncIterator[Sequence[bytes]]) -> AsyncGenerator[Sequence[bytes], None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -72,14 +72,33 @@ async def in_flight(most: int) -> AsyncIterator[Callable[[Awaitable[Any]], Await
             raise result
 
 
-async def verified(stream: AsyncIterator[bytes], blob: StoredBlob) -> AsyncGenerator[bytes, None]:
+def cut(parts: Sequence[bytes], offset: int, length: int) -> list[bytes]:
+    """Give `length` bytes from `offset` on of what the parts hold together, fewer when they hold fewer."""
+    found: list[bytes] = []
+    for part in parts:
+        piece = part[offset : offset + length]
+        offset, length = max(offset - len(part), 0), length - len(piece)
+        if piece:
+            found.append(piece)
+    return found
+
+
+async def each_of(stream: AsyncIterator[Sequence[bytes]]) -> AsyncGenerator[bytes, None]:
+    """Give the bytes of lists one by one."""
+    async for parts in stream:
+        for part in parts:
+            yield part
+
+
+async def verified(stream: AsyncIterator[Sequence[bytes]], blob: StoredBlob) -> AsyncGenerator[bytes, None]:
     """Give a whole blob's pieces. Raises BlobCorrupted before the last one when their sha256 differs."""
     digest = Digest()
 
     async def counted() -> AsyncGenerator[bytes, None]:
-        async for piece in stream:
-            await asyncio.to_thread(digest.update, piece)
-            yield piece
+        async for parts in stream:
+            await asyncio.to_thread(digest.update, *parts)
+            for part in parts:
+                yield part
 
     async with aclosing(counted()) as pieces_of_it:
         async for piece in held_back(pieces_of_it, digest, blob):
