@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from omegakit.bus import Bus
@@ -33,6 +33,8 @@ class Kit:
     tokens: Tokens
     metrics: Metrics
     clock: Clock
+    peers: Mapping[str, Asgi] = field(default_factory=dict)
+    """The applications of services in this process, by the URL at which they listen."""
 
     @property
     def log(self) -> Any:
@@ -44,7 +46,13 @@ class Kit:
         return RpcServer(self.bus, self.tokens, self.metrics)
 
 
-def make_kit(name: str, settings: ServiceSettings, bus: Bus, clock: Clock | None = None) -> Kit:
+def make_kit(
+    name: str,
+    settings: ServiceSettings,
+    bus: Bus,
+    clock: Clock | None = None,
+    peers: Mapping[str, Asgi] | None = None,
+) -> Kit:
     """Put the kit of the service `name` together."""
     return Kit(
         name=name,
@@ -52,6 +60,7 @@ def make_kit(name: str, settings: ServiceSettings, bus: Bus, clock: Clock | None
         tokens=Tokens(settings.auth, name),
         metrics=Metrics(name),
         clock=clock or SystemClock(),
+        peers=peers or {},
     )
 
 

@@ -37,7 +37,7 @@ class GatewayService:
             bus=kit.bus,
             tokens=kit.tokens,
             keys=Authenticator(kit.bus, kit.tokens, options),
-            blobstore=Blobstore(options),
+            blobstore=Blobstore(options, kit.peers),
             predictor=Predictor(kit.bus, kit.tokens, kit.metrics, options),
             waiters=TaskWaiters(kit.bus, options),
         )

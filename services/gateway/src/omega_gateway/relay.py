@@ -18,6 +18,7 @@ from omegakit.http import Response as Upstream
 from omegakit.http import TransportError, open_client
 from omegakit.logs import get_logger
 from omegakit.requestid import outgoing
+from omegakit.service import Asgi
 from omegaproto.errors import CallTimeout, ErrorInfo, OmegaError, Unavailable
 
 _UP = ("content-length", "content-type", "x-content-sha256")
@@ -34,10 +35,10 @@ class TransferBroken(Exception):
 class Blobstore:
     """The HTTP side of blobstore."""
 
-    def __init__(self, options: GatewayOptions) -> None:
+    def __init__(self, options: GatewayOptions, peers: Mapping[str, Asgi]) -> None:
         self._idle = options.idle_seconds
         self._client = open_client(
-            options.blobstore_url, timeout=options.idle_seconds, connections=options.max_transfers
+            options.blobstore_url, timeout=options.idle_seconds, connections=options.max_transfers, peers=peers
         )
 
     async def stop(self) -> None:

@@ -20,7 +20,7 @@ from omega_mesh.home import Credentials, Home
 from omegakit.bus.connect import open_bus
 from omegakit.bus.memory import MemoryBroker
 from omegakit.server import HttpServer, hosted
-from omegakit.service import make_kit
+from omegakit.service import Asgi, make_kit
 from omegakit.settings import ServiceSettings
 from omegakit.tokens import mesh_public_key, worker_secret
 
@@ -65,27 +65,31 @@ async def run_embedded(
     The caller holds the folder's lock. `slots` is how many tasks run at once.
     """
     chosen = embedded_settings(home, host=host, port=port, slots=slots)
-    broker = MemoryBroker()
+    broker, peers = MemoryBroker(), dict[str, Asgi]()
     async with AsyncExitStack() as stack:
         servers: dict[str, HttpServer] = {}
         for name in (*(name for name in NAMES if name != "worker"), "worker"):
             if name == "worker":
                 chosen[name]["worker"]["gateway_url"] = servers["gateway"].url
-            servers[name] = await _start(stack, broker, name, chosen[name])
+            servers[name] = await _start(stack, broker, peers, name, chosen[name])
         userid, apikey = home.administrator()
         home.announce(servers["gateway"].url)
         stack.callback(home.withdraw)
         yield Credentials(servers["gateway"].url, userid, apikey)
 
 
-async def _start(stack: AsyncExitStack, broker: MemoryBroker, name: str, chosen: dict[str, Any]) -> HttpServer:
+async def _start(
+    stack: AsyncExitStack, broker: MemoryBroker, peers: dict[str, Asgi], name: str, chosen: dict[str, Any]
+) -> HttpServer:
     service = entry(name)
     settings: ServiceSettings = service.settings(**chosen)
     bus = open_bus(settings.bus.url, broker)
     await bus.start()
     stack.push_async_callback(bus.close)
-    kit = make_kit(name, settings, bus)
-    return await stack.enter_async_context(hosted(service.create(kit, settings), settings.http))
+    made = service.create(make_kit(name, settings, bus, peers=peers), settings)
+    server = await stack.enter_async_context(hosted(made, settings.http))
+    peers[server.url] = made.asgi
+    return server
 
 
 class EmbeddedMesh:
