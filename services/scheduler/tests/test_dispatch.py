@@ -9,6 +9,8 @@ import pytest_asyncio
 
 from omega_scheduler.app import SchedulerService
 from omegakit.bus import Call
+from omegakit.docs.mongodb import MongoDocs
+from omegakit.docs.sqlite import SqliteDocs
 from omegakit.http import open_client
 from omegakit.server import HttpServer
 from omegakit.settings import HttpSettings
@@ -76,6 +78,23 @@ class Hands:
         await self._home.as_worker(CompleteTasks(worker=self.name, completions=(gone,), idle=idle))
 
 
+@pytest.fixture
+def slow_store(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """New tasks are stored only once the event is set."""
+    let_go = asyncio.Event()
+    for kind in (SqliteDocs, MongoDocs):
+
+        def slowed(insert: Any) -> Any:
+            async def slowly(self: Any, collection: str, docs: Any) -> Any:
+                await let_go.wait()
+                return await insert(self, collection, docs)
+
+            return slowly
+
+        monkeypatch.setattr(kind, "insert_many", slowed(kind.insert_many))
+    return let_go
+
+
 @pytest_asyncio.fixture
 async def hands(home: Home, scheduler: SchedulerService) -> Hands:
     """A worker that serves, and has said that one slot is free; the home hears its label's doorbells."""
@@ -86,8 +105,8 @@ async def hands(home: Home, scheduler: SchedulerService) -> Hands:
     return made
 
 
-async def submit(home: Home, key: str, **fields: Any) -> Task:
-    (task,) = await home.submit(home.spec(key, **fields))
+async def submit(home: Home, key: str, *, role: Role = Role.writer, **fields: Any) -> Task:
+    (task,) = await home.submit(home.spec(key, **fields), role=role)
     return task
 
 
@@ -215,15 +234,54 @@ async def test_a_store_that_is_gone_when_a_task_is_refused_leaves_it_to_its_leas
 
 async def test_the_same_key_again_is_the_same_task_and_dispatched_once(home: Home, hands: Hands) -> None:
     await hands.beat(4)
-    made = await asyncio.gather(*(submit(home, "same") for _ in range(8)))
+    fit = {"action": "model.fit", "target": "m"}
+    made = await asyncio.gather(*(submit(home, "same", **fit) for _ in range(8)))
     assert len({task.id for task in made}) == 1
     claimed = await hands.taken()
     assert claimed.task.id == made[0].id
     await hands.done(claimed, 4)
-    assert (await submit(home, "same")).state is TaskState.succeeded
-    other = await submit(home, "other")
+    assert (await submit(home, "same", **fit)).state is TaskState.succeeded
+    other = await submit(home, "other", **fit)
     assert (await hands.taken()).task.id == other.id
     assert hands.asked == 2
+
+
+async def test_what_only_reads_runs_before_it_is_known_to_be_stored(home: Home, hands: Hands) -> None:
+    """A submit that is repeated runs for nothing, and what comes of that counts for nothing."""
+    first = await submit(home, "same", action="model.predict", target="m")
+    claimed = await hands.taken()
+    assert (await hands.done(claimed, 1)).recorded
+    assert (await submit(home, "same", action="model.predict", target="m")).id == first.id
+    again = await hands.taken()
+    assert again.task.id != first.id
+    unknown = await hands.done(again, 1)
+    assert (unknown.recorded, unknown.state) == (False, None)
+    assert await home.state(first.id) is TaskState.succeeded
+
+
+async def test_a_result_that_comes_before_its_task_is_stored_is_recorded(
+    home: Home, hands: Hands, slow_store: asyncio.Event
+) -> None:
+    """The store is slower than the worker: the completion waits for it."""
+    submitting = asyncio.create_task(submit(home, "slow"))
+    claimed = await hands.taken()
+    ending = asyncio.create_task(hands.done(claimed, 1))
+    await asyncio.sleep(0.05)
+    assert not ending.done()
+    slow_store.set()
+    assert (await ending).recorded
+    assert (await submitting).id == claimed.task.id
+    assert await home.state(claimed.task.id) is TaskState.succeeded
+
+
+async def test_what_writes_is_dispatched_once_it_is_stored(home: Home, hands: Hands, slow_store: asyncio.Event) -> None:
+    submitting = asyncio.create_task(submit(home, "fit", action="model.fit", target="m"))
+    storing = asyncio.create_task(submit(home, "kept", action="model.predict", target="m", params={"rName": "out"}))
+    await asyncio.sleep(0.05)
+    assert hands.asked == 0
+    slow_store.set()
+    await asyncio.gather(submitting, storing)
+    await hands.taken()
 
 
 async def test_a_task_that_is_due_later_is_never_dispatched(

@@ -16,6 +16,7 @@ from omegaproto.scopes import DEFAULT_BUCKET, Principal, Role
 from omegaproto.tasks import (
     ClaimedTask,
     ClaimTasks,
+    CompleteTasks,
     DispatchTask,
     Lease,
     ListWorkers,
@@ -131,3 +132,18 @@ async def no_more_after_a_drain(mesh: Mesh) -> None:
     assert task.state is TaskState.queued
     await mesh.start("worker")
     assert (await mesh.ended(task.id)).state is TaskState.succeeded
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_submit_that_is_repeated_runs_for_nothing_and_holds_nobody_up(mesh: Mesh) -> None:
+    await beat(mesh, idle=1)
+    first = await mesh.run(spec(idempotency_key="repeated-noop"))
+    before = answered(mesh, "scheduler", CompleteTasks)
+    await beat(mesh, idle=1)
+    (again,) = await submit(mesh, spec(idempotency_key="repeated-noop"))
+    assert (again.id, again.state) == (first.id, TaskState.succeeded)
+    others = await asyncio.gather(*(mesh.run(spec()) for _ in range(5)))
+    assert {task.state for task in others} == {TaskState.succeeded}
+    # Nobody knows the second run: it is asked about a few times, beside the other completions.
+    await until(lambda: answered(mesh, "scheduler", CompleteTasks) - before >= len(others) + 2)
+    assert (await mesh.task(first.id)).modified == first.modified

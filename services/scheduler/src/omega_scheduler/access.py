@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from omegaproto.errors import Forbidden, UnknownAction
-from omegaproto.scopes import OPERATIONS, RANK, Principal, Role, action_operation, authorize
+from omegaproto.scopes import OPERATIONS, RANK, READING_ACTIONS, Principal, Role, action_operation, authorize
 from omegaproto.tasks import RESULT_NAME, SubmitTasks, TaskSpec
 
 _NOOP = "noop"
@@ -37,6 +37,12 @@ def task_role(spec: TaskSpec, user: Principal) -> Role:
     for operation in needed:
         authorize(user, spec.bucket, operation)
     return max((OPERATIONS[operation] for operation in needed), key=RANK.__getitem__)
+
+
+def only_reads(spec: TaskSpec) -> bool:
+    """Say whether running a task leaves nothing behind but its result."""
+    reads = spec.action == _NOOP or spec.action.removeprefix(_MODEL) in READING_ACTIONS
+    return reads and not spec.params.get(RESULT_NAME)
 
 
 def _operation(action: str) -> str:

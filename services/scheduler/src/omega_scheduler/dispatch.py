@@ -1,6 +1,7 @@
 """Handing a new task straight to a worker that has a slot free: submit and claim in one write, and no doorbell.
 
-The task is stored as claimed for that worker, so its lease and the sweepers guard it as they guard any claim. A worker
+The task is stored as claimed for that worker, so its lease and the sweepers guard it as they guard any claim. One that
+only reads is sent while it is being stored; what comes back of it is recorded once it is, or never. A worker
 that does not take it (its slot was filled meanwhile, or it is gone) costs a release: then it is rung for like others.
 """
 
@@ -11,6 +12,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from omega_scheduler.access import only_reads
 from omega_scheduler.leases import TOKEN_BYTES, LeaseService
 from omega_scheduler.records import claimed_document
 from omega_scheduler.settings import SchedulerOptions
@@ -30,6 +32,14 @@ class Parcel(NamedTuple):
     place: int
     doc: Doc
     request: DispatchTask
+
+    @property
+    def early(self) -> bool:
+        """Say whether it may run before it is known to be stored: it only reads, so running for nothing does no harm.
+
+        When it proves to be a repeated submit, or the store fails, nobody asks for what it gave.
+        """
+        return only_reads(self.request.claimed.task.spec)
 
 
 class Dispatcher:

@@ -6,7 +6,8 @@ runs; finished tasks have none. So one index serves both sweeps. `expires_at` is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from omega_scheduler.records import SWEPT_FIELDS, update_for
@@ -31,10 +32,25 @@ class TaskRepository:
 
     def __init__(self, docs: DocStore) -> None:
         self._docs = docs
+        self._storing: dict[str, asyncio.Future[None]] = {}
+        """Tasks that are on their way into the store. What is done to them here waits for that."""
 
     async def insert(self, docs: Sequence[Doc]) -> list[bool]:
         """Add tasks; False for each whose idempotency key exists in its bucket."""
-        return await self._docs.insert_many(TASKS.name, docs)
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        under_way = dict.fromkeys([doc["_id"] for doc in docs], stored)
+        self._storing |= under_way
+        try:
+            return await self._docs.insert_many(TASKS.name, docs)
+        finally:
+            for task_id in under_way:
+                del self._storing[task_id]
+            stored.set_result(None)
+
+    async def _stored(self, task_ids: Iterable[str]) -> None:
+        waiting = {self._storing[task_id] for task_id in task_ids if task_id in self._storing}
+        if waiting:
+            await asyncio.wait(waiting)
 
     async def with_key(self, bucket: str, key: str) -> Doc | None:
         """Give the task with an idempotency key."""
@@ -44,6 +60,7 @@ class TaskRepository:
 
     async def get(self, task_ids: Sequence[str]) -> list[Doc | None]:
         """Give tasks by id, in the order asked for."""
+        await self._stored(task_ids)
         return await self._docs.get_many(TASKS.name, task_ids)
 
     async def newest(self, bucket: str, state: TaskState | None, limit: int, after: str | None) -> Page:
@@ -63,6 +80,7 @@ class TaskRepository:
 
         A task that is named twice is changed by the first and then by the second.
         """
+        await self._stored(task_id for task_id, _ in changes)
         found: list[Doc | None] = [None] * len(changes)
         for places in rounds([task_id for task_id, _ in changes]):
             updates = [update_for(*changes[place]) for place in places]

@@ -121,9 +121,10 @@ class TaskService:
         made = [doc for docs in batch for doc in docs]
         storing = asyncio.create_task(self._repository.insert(made))
         await asyncio.sleep(0)  # it is on its way; what is sent to workers next can be signed meanwhile
-        ready = self._dispatcher.prepared(made)
+        parcels = self._dispatcher.prepared(made)
+        self._dispatcher.send([each for each in parcels if each.early])
         stored = await storing
-        self._dispatcher.send([each for each in ready if stored[each.place]])
+        self._dispatcher.send([each for each in parcels if not each.early and stored[each.place]])
         fresh = iter(stored)
         return [[next(fresh) for _ in docs] for docs in batch]
 

@@ -17,6 +17,8 @@ _MOST_BYTES = 190 * 1024
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _CALL_SECONDS = 10.0
+_UNKNOWN_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
+"""How long to wait before asking again about a task that the scheduler does not know, in seconds."""
 GRACE = timedelta(seconds=30)
 """How long after its lease a completion is still tried: until a sweeper has come by, it counts."""
 
@@ -35,20 +37,29 @@ class Completer:
         self._still_held = still_held
         self._idle = idle
         self._given_up = False
-        self._batcher: GreedyBatcher[Ended, bool] = GreedyBatcher(
+        self._batcher: GreedyBatcher[Ended, bool | None] = GreedyBatcher(
             self._send, max_items=_MOST_ITEMS, max_size=_MOST_BYTES, size_of=_size
         )
 
     async def record(self, completion: Completion, lease: Lease) -> bool:
-        """Record a completion; True when it counts. Returns only when that is known, or can no longer be."""
-        return await self._batcher.submit((completion, lease))
+        """Record a completion; True when it counts. Returns only when that is known, or can no longer be.
+
+        A task that only reads may end before another replica of the scheduler sees it stored: it is asked about again.
+        """
+        for pause in _UNKNOWN_PAUSES:
+            counts = await self._batcher.submit((completion, lease))
+            if counts is not None:
+                return counts
+            await asyncio.sleep(pause)
+        return await self._batcher.submit((completion, lease)) is True
 
     async def stop(self) -> None:
         """Give up what is not recorded by now; returns at once when nothing is on the way."""
         self._given_up = True
         await self._batcher.drain()
 
-    async def _send(self, batch: list[Ended]) -> list[bool]:
+    async def _send(self, batch: list[Ended]) -> list[bool | None]:
+        """Give for each whether it counts; None when the scheduler does not know the task."""
         pause = _FIRST_PAUSE_SECONDS
         while pending := [ended for ended in batch if self._worth_trying(ended)]:
             try:
@@ -58,8 +69,8 @@ class Completer:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 continue
-            recorded = {result.task_id for result in results if result.recorded}
-            return [completion.task_id in recorded for completion, _ in batch]
+            counts = {result.task_id: None if result.state is None else result.recorded for result in results}
+            return [counts.get(completion.task_id, False) for completion, _ in batch]
         self._log.error("completions_given_up", task_ids=[completion.task_id for completion, _ in batch])
         return [False] * len(batch)
 
