@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from omegakinds.base import BlobSink, BlobSource, Dumped, EncodedPart, Kind, Stored
@@ -23,6 +25,7 @@ PART = "part"
 META = "meta"
 """The role of a blob that holds the JSON beside the rows, when that is too large for a message."""
 _MAX_META_BYTES = 32 * 1024
+_SENT_AT_ONCE = 2
 
 
 class _Frames:
@@ -50,10 +53,10 @@ class _Frames:
     def dump(
         self, obj: Any, sink: BlobSink, *, part_rows: int | None = None, threads: int | None = None, **_: Any
     ) -> Dumped:
-        """Write the parts, each while the next ones are encoded. Raises BadFrame before anything is written."""
+        """Write the parts, two at a time while the next are encoded. Raises BadFrame before anything is written."""
         meta, encoded = self.encode(obj, part_rows=part_rows, threads=threads)
         kind_meta, blobs = _place_meta(meta, sink)
-        parts = tuple(sink.put(part.data, PART) for part in encoded)
+        parts = tuple(_sent(encoded, sink))
         return Dumped(self.name, kind_meta, blobs, parts)
 
     def load(self, stored: Stored, source: BlobSource, **options: Any) -> Any:
@@ -114,6 +117,18 @@ class SeriesRows(_Frames):
         from omegakinds.tables import plan_series
 
         return plan_series(obj)
+
+
+def _sent(encoded: Iterator[EncodedPart], sink: BlobSink) -> Iterator[BlobRef]:
+    """Send parts, two at a time: while the store makes one durable the next one travels. Gives them in order."""
+    pending: deque[Future[BlobRef]] = deque()
+    with ThreadPoolExecutor(_SENT_AT_ONCE, thread_name_prefix="omega-sent") as pool:
+        for part in encoded:
+            pending.append(pool.submit(sink.put, part.data, PART))
+            if len(pending) >= _SENT_AT_ONCE:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def _place_meta(meta: dict[str, Any], sink: BlobSink) -> tuple[dict[str, Any], tuple[BlobRef, ...]]:
