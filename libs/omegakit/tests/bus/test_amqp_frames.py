@@ -5,9 +5,11 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiormq.abc import SSLCerts
@@ -51,6 +53,17 @@ PROPERTIES = st.builds(
     commands.Basic.Properties,
     headers=st.none() | st.dictionaries(st.sampled_from("abc"), WORDS, min_size=1, max_size=2),
     correlation_id=st.none() | st.text("0123456789", min_size=1),
+)
+FIELDS = ("headers", "delivery_mode", "correlation_id", "reply_to", "expiration")
+SHORT = st.none() | st.text(max_size=60)
+VALUES = st.text(max_size=80) | st.booleans() | st.integers(-(2**31), 2**31 - 1)
+OURS = st.builds(
+    frames.Properties,
+    headers=st.none() | st.dictionaries(st.text(max_size=20), VALUES, min_size=1, max_size=3),
+    delivery_mode=st.sampled_from([None, 1, 2]),
+    correlation_id=SHORT,
+    reply_to=SHORT,
+    expiration=SHORT,
 )
 HEADERS = st.builds(lambda size, properties: ContentHeader(0, size, properties), SMALL_NUMBERS, PROPERTIES)
 BODIES = st.builds(ContentBody, st.binary(min_size=1, max_size=60) | st.just(HEARTBEAT))
@@ -203,16 +216,16 @@ def test_a_publish_is_understood(channel: int, exchange: str, key: str, mandator
     assert (method.exchange, method.routing_key, method.mandatory) == (exchange, key, mandatory)
 
 
-@given(channel=CHANNELS, body=st.binary(max_size=300), properties=PROPERTIES, most=st.integers(1, 100))
+@given(channel=CHANNELS, body=st.binary(max_size=300), properties=OURS, most=st.integers(1, 100))
 def test_contents_are_understood_and_large_bodies_are_split(
-    channel: int, body: bytes, properties: commands.Basic.Properties, most: int
+    channel: int, body: bytes, properties: frames.Properties, most: int
 ) -> None:
     data = b"".join(frames.content_frames(channel, body, properties, most))
     used, number, header = unmarshal(data)
     assert isinstance(header, ContentHeader)
-    assert (number, header.body_size, dict(header.properties)) == (channel, len(body), dict(properties))
-    again = frames.content_header(data[7 : used - 1])
-    assert (again.body_size, dict(again.properties)) == (len(body), dict(properties))
+    assert (number, header.body_size) == (channel, len(body))
+    assert {name: getattr(header.properties, name) for name in FIELDS} == asdict(properties)
+    assert frames.content_header(data[7 : used - 1]) == (len(body), properties)
     pieces = []
     while data := data[used:]:
         used, number, piece = unmarshal(data)
@@ -222,6 +235,29 @@ def test_contents_are_understood_and_large_bodies_are_split(
     assert b"".join(pieces) == body
     assert len(pieces) == -(-len(body) // most)
     assert all(len(piece) <= most for piece in pieces)
+
+
+@given(
+    size=SMALL_NUMBERS,
+    headers=st.none() | st.dictionaries(WORDS, VALUES | st.lists(VALUES, max_size=2), max_size=3),
+    kind=st.none() | WORDS,
+    ours=OURS,
+)
+def test_contents_of_other_clients_are_understood(
+    size: int, headers: Any, kind: str | None, ours: frames.Properties
+) -> None:
+    properties = commands.Basic.Properties(**(asdict(ours) | {"headers": headers, "content_type": kind}))
+    data = marshal(ContentHeader(0, size, properties), 1)
+    used, _, header = unmarshal(data)
+    assert isinstance(header, ContentHeader)
+    found_size, found = frames.content_header(data[7 : used - 1])
+    assert found_size == size
+    assert asdict(found) == {name: getattr(header.properties, name) for name in FIELDS}
+
+
+def test_a_text_that_is_too_long_is_refused() -> None:
+    with pytest.raises(ValueError, match="256"):
+        frames.content_frames(1, b"", frames.Properties(reply_to="x" * 256), 100)
 
 
 def no_certificates() -> SSLContextProvider:

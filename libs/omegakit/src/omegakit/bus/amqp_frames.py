@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPConnectionError
-from pamqp import commands
+from pamqp import commands, decode, encode
 from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 from yarl import URL
@@ -29,11 +30,28 @@ _KINDS = frozenset({METHOD, HEADER, BODY, HEARTBEAT})
 _START, _METHOD, _TAG = struct.Struct(">BHL"), struct.Struct(">L"), struct.Struct(">QB")
 _ACK = struct.Struct(">BHLLQBB")
 _END = b"\xce"
+_CONTENT, _CONTENT_START = struct.Struct(">QH"), struct.Struct(">HHQH")
+_HEADERS, _DELIVERY_MODE = 1 << 13, 1 << 12
+_TEXTS = (1 << 10, "correlation_id"), (1 << 9, "reply_to"), (1 << 8, "expiration")
+_OURS = _HEADERS | _DELIVERY_MODE | (1 << 10) | (1 << 9) | (1 << 8)
+_TEXT = ord("S")
 _STILL_ALIVE = _START.pack(HEARTBEAT, 0, 0) + _END
 _TELL_SECONDS = 1.0
 
 Intake = Callable[[int, bytes], None]
 """Takes the kind and the payload of a hot frame."""
+
+
+@dataclass(slots=True)
+class Properties:
+    """What travels beside a message, as far as it is used here."""
+
+    headers: dict[str, Any] | None = None
+    delivery_mode: int | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    expiration: str | None = None
+    """Milliseconds after which the broker drops it."""
 
 
 class FrameReader(asyncio.StreamReader):
@@ -127,11 +145,60 @@ def tag_of(payload: bytes) -> tuple[int, bool]:
     return tag, bool(flags & 1)
 
 
-def content_header(payload: bytes) -> ContentHeader:
-    """Give the header that a header frame's payload holds."""
+def content_header(payload: bytes) -> tuple[int, Properties]:
+    """Give the size of a message's body and its properties out of its header frame's payload."""
+    size, flags = _CONTENT.unpack_from(payload, 4)
+    if flags & ~_OURS:  # a message of another client
+        return size, _foreign(payload)
+    found, at = Properties(), 14
+    if flags & _HEADERS:
+        (length,) = _METHOD.unpack_from(payload, at)
+        found.headers = _table(payload, at + 4, at + 4 + length)
+        at += 4 + length
+    if flags & _DELIVERY_MODE:
+        found.delivery_mode = payload[at]
+        at += 1
+    for flag, name in _TEXTS:
+        if flags & flag:
+            end = at + 1 + payload[at]
+            setattr(found, name, payload[at + 1 : end].decode())
+            at = end
+    return size, found
+
+
+def _foreign(payload: bytes) -> Properties:
     header = ContentHeader()
     header.unmarshal(payload)
-    return header
+    given = header.properties
+    return Properties(given.headers, given.delivery_mode, given.correlation_id, given.reply_to, given.expiration)
+
+
+def _table(payload: bytes, at: int, end: int) -> dict[str, Any]:
+    """Give a table of texts, as all of ours are; one with other values is left to pamqp."""
+    found, begin = dict[str, Any](), at
+    while at < end:
+        value = at + 1 + payload[at]
+        if payload[value] != _TEXT:
+            return dict(decode.field_table(payload[begin - 4 : end])[1])
+        stop = value + 5 + _METHOD.unpack_from(payload, value + 1)[0]
+        found[payload[at + 1 : value].decode()] = payload[value + 5 : stop].decode()
+        at = stop
+    return found
+
+
+def _encoded_table(table: dict[str, Any]) -> bytes:
+    entries = bytearray()
+    for name, value in table.items():
+        if type(value) is not str:
+            return encode.field_table(table)
+        text = value.encode()
+        entries += _short(name) + b"S" + _METHOD.pack(len(text)) + text
+    return _METHOD.pack(len(entries)) + entries
+
+
+def _short(text: str) -> bytes:
+    data = text.encode()
+    return bytes((len(data),)) + data  # raises ValueError above 255 bytes
 
 
 def ack_frame(channel: int, tag: int) -> bytes:
@@ -145,9 +212,21 @@ def publish_frame(channel: int, exchange: str, key: str, *, mandatory: bool) -> 
     return marshal(commands.Basic.Publish(exchange=exchange, routing_key=key, mandatory=mandatory), channel)
 
 
-def content_frames(channel: int, body: bytes, properties: commands.Basic.Properties, most: int) -> list[bytes]:
+def content_frames(channel: int, body: bytes, properties: Properties, most: int) -> list[bytes]:
     """Give the header frame of a message and its body in frames of at most `most` bytes of payload."""
-    frames = [marshal(ContentHeader(properties=properties, body_size=len(body)), channel)]
+    flags, fields = 0, []
+    if properties.headers:
+        flags |= _HEADERS
+        fields.append(_encoded_table(properties.headers))
+    if properties.delivery_mode is not None:
+        flags |= _DELIVERY_MODE
+        fields.append(bytes((properties.delivery_mode,)))
+    for flag, name in _TEXTS:
+        if (text := getattr(properties, name)) is not None:
+            flags |= flag
+            fields.append(_short(text))
+    header = b"".join([_CONTENT_START.pack(60, 0, len(body), flags), *fields])
+    frames = [_START.pack(HEADER, channel, len(header)), header, _END]
     for at in range(0, len(body), most):
         piece = body[at : at + most]
         frames += [_START.pack(BODY, channel, len(piece)), piece, _END]

@@ -15,13 +15,11 @@ from typing import Any
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp import commands
 from pamqp.frame import marshal
-from pamqp.header import ContentHeader
 
 from omegakit.bus import amqp_frames as wire_frames
+from omegakit.bus.amqp_frames import Properties
 from omegakit.bus.wire import bus_down, nobody_serves, queue_full
 from omegaproto.errors import OmegaError
-
-Properties = commands.Basic.Properties
 
 _FULL_BYTES = 1024 * 1024
 _NOBODY: tuple[asyncio.Future[Any] | None, str, bool] = (None, "", False)  # for a publish that was given up
@@ -145,7 +143,7 @@ class Lane:
         tune = channel.connection.connection_tune
         self._body_size = (tune.frame_max or 131_072) - wire_frames.FRAME_OVERHEAD
         self._method = b""
-        self._header = ContentHeader()
+        self._properties = Properties()
         self._pieces: list[bytes] = []
         self._missing = 0
         self._closing = channel.closing
@@ -217,15 +215,14 @@ class Lane:
                 self._method = payload
             return
         if kind == wire_frames.HEADER:
-            self._header = wire_frames.content_header(payload)
-            self._missing = self._header.body_size
+            self._missing, self._properties = wire_frames.content_header(payload)
         else:
             self._pieces.append(payload)
             self._missing -= len(payload)
         if self._missing <= 0:
             body = b"".join(self._pieces)
             self._pieces.clear()
-            self._delivered(self._header.properties, body)
+            self._delivered(self._properties, body)
 
     def _delivered(self, properties: Properties, body: bytes) -> None:
         if wire_frames.method_of(self._method) == wire_frames.RETURN:

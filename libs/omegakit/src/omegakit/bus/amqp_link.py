@@ -12,8 +12,8 @@ from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 from yarl import URL
 
 from omegakit.bus import amqp_topology as topology
-from omegakit.bus.amqp_frames import Intake, LaneTransport
-from omegakit.bus.amqp_lane import Delivery, Lane, Outbox, Properties
+from omegakit.bus.amqp_frames import Intake, LaneTransport, Properties
+from omegakit.bus.amqp_lane import Delivery, Lane, Outbox
 from omegakit.bus.wire import Answer, Limits, bus_down, call_context, context_headers, timed_out
 from omegaproto.errors import OmegaError
 
