@@ -25,7 +25,6 @@ PART = "part"
 META = "meta"
 """The role of a blob that holds the JSON beside the rows, when that is too large for a message."""
 _MAX_META_BYTES = 32 * 1024
-_SENT_AT_ONCE = 2
 
 
 class _Frames:
@@ -53,7 +52,10 @@ class _Frames:
     def dump(
         self, obj: Any, sink: BlobSink, *, part_rows: int | None = None, threads: int | None = None, **_: Any
     ) -> Dumped:
-        """Write the parts, two at a time while the next are encoded. Raises BadFrame before anything is written."""
+        """Write the parts while the next are encoded, as many at a time as the sink's `puts_at_once` says, else one.
+
+        Raises BadFrame before anything is written.
+        """
         meta, encoded = self.encode(obj, part_rows=part_rows, threads=threads)
         kind_meta, blobs = _place_meta(meta, sink)
         parts = tuple(_sent(encoded, sink))
@@ -120,12 +122,16 @@ class SeriesRows(_Frames):
 
 
 def _sent(encoded: Iterator[EncodedPart], sink: BlobSink) -> Iterator[BlobRef]:
-    """Send parts, two at a time: while the store makes one durable the next one travels. Gives them in order."""
+    """Send parts: while the store makes one durable the next one travels. Gives them in order."""
+    at_once: int = getattr(sink, "puts_at_once", 1)
+    if at_once == 1:
+        yield from (sink.put(part.data, PART) for part in encoded)
+        return
     pending: deque[Future[BlobRef]] = deque()
-    with ThreadPoolExecutor(_SENT_AT_ONCE, thread_name_prefix="omega-sent") as pool:
+    with ThreadPoolExecutor(at_once, thread_name_prefix="omega-sent") as pool:
         for part in encoded:
             pending.append(pool.submit(sink.put, part.data, PART))
-            if len(pending) >= _SENT_AT_ONCE:
+            if len(pending) >= at_once:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -15,6 +15,9 @@ _ONE_BLOCK = 32 * 1024 * 1024
 class HttpBlobs:
     """Both directions: `put` streams up, `open` and `read` stream down and check the sha256."""
 
+    puts_at_once = 2
+    """How many threads may put at a time to good effect."""
+
     def __init__(self, client: MeshClient) -> None:
         self._client = client
 
