@@ -30,7 +30,7 @@ from omegaproto.errors import (
 
 T = TypeVar("T")
 TRIES = 6
-_BLOCK = 4 * 1024 * 1024
+BLOCK = 4 * 1024 * 1024
 """Bytes that are checked and handed on together: each hash gives the interpreter lock away and waits to get it back."""
 _FIRST_PAUSE_SECONDS = 0.1
 _ANSWER_SECONDS = 120.0
@@ -137,7 +137,7 @@ class MeshClient:
             except (NoAnswer, BrokenOff) as error:
                 raise _unreachable(error) from error
 
-    def blob(self, blob_id: str, sha256: str, block: int = _BLOCK) -> Iterator[bytes]:
+    def blob(self, blob_id: str, sha256: str, block: int = BLOCK) -> Iterator[bytes]:
         """Stream a blob in blocks of so many bytes; a transfer that breaks off goes on where it broke.
 
         Raises BlobCorrupted when the bytes are not those of `sha256`, before the last of them or at the end.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from omegamesh.http import MeshClient
+from omegamesh.http import BLOCK, MeshClient
 from omegamesh.progress import Advance, transfer
 from omegaproto.objects import BlobRef
 
@@ -33,7 +33,7 @@ class HttpBlobs:
                 answer = self._client.upload("/api/v1/blobs", _counted(chunks, advance))
         return BlobRef.model_validate(answer | {"role": role})
 
-    def open(self, ref: BlobRef, block: int = 4 * 1024 * 1024) -> Iterator[bytes]:
+    def open(self, ref: BlobRef, block: int = BLOCK) -> Iterator[bytes]:
         """Stream a blob in blocks of so many bytes. Raises BlobNotFound, BlobCorrupted."""
         with transfer("receiving", ref.length) as advance:
             yield from _counted(self._client.blob(ref.id, ref.sha256, block), advance)

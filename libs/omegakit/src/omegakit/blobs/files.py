@@ -88,9 +88,10 @@ class FileBlobs:
         """Stream the bytes from `start` up to and without `stop`; a whole blob is checked before its last chunk."""
         fd, blob = await self._run(partial(_open, self._place(id), id))
         try:
-            wanted, digest = span(blob, start, stop), Digest()
+            wanted = span(blob, start, stop)
+            digest = Digest() if wanted.whole else None
             async with aclosing(self._pieces_of(fd, wanted, digest)) as stream:
-                async for piece in held_back(stream, digest, blob) if wanted.whole else stream:
+                async for piece in stream if digest is None else held_back(stream, digest, blob):
                     yield piece
         finally:
             os.close(fd)
@@ -139,8 +140,8 @@ class FileBlobs:
         if under_way is not None:
             under_way.result()
 
-    def _pieces_of(self, fd: int, wanted: Span, digest: Digest) -> AsyncGenerator[bytes, None]:
-        """Read and hash, a piece ahead; each piece in one hop to a thread, one after the other."""
+    def _pieces_of(self, fd: int, wanted: Span, digest: Digest | None) -> AsyncGenerator[bytes, None]:
+        """Read a piece ahead, and hash what will be checked: one hop to a thread a piece, one after the other."""
         ends = ((at, min(at + _READ, wanted.stop)) for at in range(wanted.start, wanted.stop, _READ))
         return one_ahead(partial(self._run, partial(_read, fd, at, end, digest)) for at, end in ends)
 
@@ -170,12 +171,13 @@ def _stat(place: Path, id: str) -> StoredBlob:
     return blob
 
 
-def _read(fd: int, start: int, stop: int, digest: Digest) -> bytes:
+def _read(fd: int, start: int, stop: int, digest: Digest | None) -> bytes:
     parts, at = [], start
     while at < stop and (read := os.pread(fd, stop - at, at)):
         parts.append(read)
         at += len(read)
-    digest.update(*parts)
+    if digest is not None:
+        digest.update(*parts)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
