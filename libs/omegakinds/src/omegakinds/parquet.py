@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from omegakinds.base import EncodedPart
@@ -28,6 +29,9 @@ GROUP_ROWS = 125_000
 _MAX_THREADS = 4
 _SAMPLE_ROWS = 4096
 _DICTIONARY_SHARE = 0.5
+_FORMAT = ds.ParquetFileFormat()
+_POOL = pa.system_memory_pool()
+"""Keeps what is freed for the next decode, as numpy does; Arrow's default pool hands it back to the kernel at once."""
 
 
 def encode_parts(plan: Plan, *, part_rows: int | None = None, threads: int | None = None) -> Iterator[EncodedPart]:
@@ -62,7 +66,8 @@ def decode_part(part: bytes, *, threads: bool = True) -> pa.Table:
     Raises BlobCorrupted when it is not Parquet.
     """
     try:
-        return pq.read_table(pa.BufferReader(part), use_threads=threads)
+        fragment = _FORMAT.make_fragment(pa.py_buffer(part))
+        return fragment.to_table(use_threads=threads, memory_pool=_POOL)
     except (pa.ArrowException, OSError) as error:
         raise BlobCorrupted(f"A part of the frame is not Parquet: {error}.", action="Store the frame again.") from error
 
