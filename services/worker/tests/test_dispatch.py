@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from misbehaving import Misbehaving
 
+from omega_worker.messages import RunTask
+from omega_worker.process import ChildProcess
 from omegaproto.errors import Forbidden, Unauthenticated
 from omegaproto.scopes import DEFAULT_BUCKET, Principal, Role
 from omegaproto.tasks import (
@@ -93,6 +95,24 @@ async def test_only_services_may_hand_tasks_over(mesh: Mesh) -> None:
     for token in (kit.tokens.own(), mesh.kits["gateway"].tokens.acting_for(admin, "*")):
         with pytest.raises((Forbidden, Unauthenticated)):
             await kit.bus.call(DispatchTask(claimed=await by_hand(mesh)), token=token, route=name)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_any_child_may_run_carries_no_token(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[RunTask] = []
+    run = ChildProcess.run
+
+    async def noting(child: ChildProcess, message: Any, task_id: str | None = None) -> Any:
+        told.append(message)
+        return await run(child, message, task_id)
+
+    monkeypatch.setattr(ChildProcess, "run", noting)
+    await mesh.run(spec())
+    await mesh.run(spec("model.fit", "no-such-model", inputs={"X": Payload(value=[[1.0]])}))
+    assert [(message.spec.action, bool(message.access_token)) for message in told] == [
+        ("noop", False),
+        ("model.fit", True),
+    ]
 
 
 async def by_hand(mesh: Mesh) -> ClaimedTask:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omega_worker.framing import MAX_FRAME_BYTES, BadFraming, FrameDecoder, encode_frame
-from omega_worker.messages import NewToken, Ready, RunTask, TaskEnded, from_frame, to_frame
+from omega_worker.messages import AnswerBatch, NewToken, Ready, RunTask, TaskEnded, from_frame, to_frame
 from omegaproto.errors import NotFitted
 from omegaproto.messages import Message
 from omegaproto.predictions import PredictBatch
@@ -47,7 +47,9 @@ def test_a_frame_over_the_limit_is_refused_before_its_bytes_arrive() -> None:
             spec=spec("model.fit", inputs={"X": Payload(kind="x", data=b"\x00\xff")}),
             access_token="a",
         ),
-        PredictBatch(bucket="b", name="n", revision_id="r", bodies=("{}",), access_token="a"),
+        AnswerBatch(
+            batch=PredictBatch(bucket="b", name="n", revision_id="r", bodies=("{}",), access_token="a"), trusted=True
+        ),
         NewToken(access_token="a"),
         Ready(seconds=1.5),
         TaskEnded(result=Payload(value=[1, None])),

@@ -30,15 +30,17 @@ async def put(mesh: Mesh, model: Any, name: str) -> Metadata:
     return await asyncio.to_thread(mesh.om().models.put, model, name)
 
 
-async def predict(mesh: Mesh, metadata: Metadata, *bodies: str, **fields: Any) -> Predictions:
+async def predict(
+    mesh: Mesh, metadata: Metadata, *bodies: str, bucket: str = DEFAULT_BUCKET, **fields: Any
+) -> Predictions:
     kit = mesh.kits["gateway"]
-    reader = Principal(userid="ann", grants={DEFAULT_BUCKET: Role.reader})
+    reader = Principal(userid="ann", grants={bucket: Role.reader})
     batch = PredictBatch(
-        bucket=DEFAULT_BUCKET,
+        bucket=bucket,
         name=metadata.name,
         revision_id=fields.pop("revision_id", metadata.revision.id),
         bodies=bodies or (GOOD,),
-        access_token=kit.tokens.acting_for(reader, DEFAULT_BUCKET),
+        access_token=kit.tokens.acting_for(reader, bucket),
         **fields,
     )
     return await kit.bus.call(batch, token=kit.tokens.own(), route="cpu")
@@ -92,6 +94,38 @@ async def test_a_corrupted_blob_is_not_loaded(mesh: Mesh) -> None:
     with pytest.raises(OmegaError) as caught:
         await predict(mesh, metadata)
     assert caught.value.code in {"blob_corrupted", "unavailable"}
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_models_that_run_code_are_answered_in_a_child_of_their_bucket(own_mesh: Any, tmp_path: Path) -> None:
+    """What another bucket's models are, and the tokens that read them, are never where a pickle was loaded."""
+    mesh: Mesh = await own_mesh()
+    pids: dict[str, str] = {}
+    for bucket in ("east", "west", "east"):
+        models = mesh.om(bucket).models
+        safe = await asyncio.to_thread(models.put, LogisticRegression().fit(X, Y), "safe")
+        assert (await predict(mesh, safe, bucket=bucket)).items[0].result == "[0,1]"
+        told = tmp_path / bucket
+        pickled = await asyncio.to_thread(models.put, Misbehaving("tells_its_process", str(told)), "pickled")
+        assert pickled.revision.kind_meta["format"] == "joblib"
+        for _ in range(2):
+            assert (await predict(mesh, pickled, bucket=bucket)).items[0].result == "[0.0,0.0]"
+        assert pids.setdefault(bucket, told.read_text()) == told.read_text()
+        pool = mesh.services["worker"].predict_pool
+        held = {str(child.pid): child.buckets for child in pool._children}
+        assert held[told.read_text()] == {bucket}
+        assert (await predict(mesh, safe, bucket=bucket)).items[0].result == "[0,1]"
+    assert len(set(pids.values())) == len(pids)
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_without_isolation_one_child_answers_all(own_mesh: Any, tmp_path: Path) -> None:
+    mesh: Mesh = await own_mesh(worker={"isolate_buckets": False, "predict_children": 1})
+    for bucket in ("east", "west"):
+        model = Misbehaving("tells_its_process", str(tmp_path / bucket))
+        pickled = await asyncio.to_thread(mesh.om(bucket).models.put, model, "pickled")
+        assert (await predict(mesh, pickled, bucket=bucket)).items[0].result == "[0.0,0.0]"
+    assert (tmp_path / "east").read_text() == (tmp_path / "west").read_text()
 
 
 async def test_a_predict_child_that_dies_is_replaced(mesh: Mesh) -> None:

@@ -42,9 +42,9 @@ async def pool() -> AsyncIterator[MakePool]:
     """A factory of pools, which end with the test."""
     made: list[ChildPool] = []
 
-    def make(size: int = 1, **options: Any) -> ChildPool:
-        metrics = WorkerMetrics(Metrics("worker"))
-        made.append(ChildPool(WorkerOptions(**options), "tasks", size, ignore, metrics, get_logger("worker")))
+    def make(size: int = 1, *, patient: bool = False, **options: Any) -> ChildPool:
+        metrics, log = WorkerMetrics(Metrics("worker")), get_logger("worker")
+        made.append(ChildPool(WorkerOptions(**options), "tasks", size, ignore, metrics, log, patient=patient))
         return made[-1]
 
     yield make
@@ -141,9 +141,41 @@ async def test_a_child_serves_one_bucket_for_its_life(pool: MakePool) -> None:
     children.release(first)
     second = await children.acquire("b")
     assert second is not first
-    assert second.bucket == "b"
+    assert second.buckets == {"b"}
     assert not first.alive
     children.release(second)
+
+
+async def test_buckets_share_a_child_in_which_no_code_runs(pool: MakePool) -> None:
+    children = pool(2, patient=True)
+    shared = await children.acquire("a", code=False)
+    children.release(shared)
+    assert await children.acquire("a") is shared, "what it held was this bucket's alone"
+    children.release(shared)
+    other = await children.acquire("b", code=False)
+    assert other is not shared
+    children.release(other)
+    assert await children.acquire("c", code=False) is other
+    assert await children.acquire("a", code=False) is shared
+    children.release(shared)
+    children.release(other)
+    own = await children.acquire("b")
+    assert own not in {shared, other}, "what it held may have been another bucket's"
+    assert (own.buckets, other.buckets) == ({"b"}, {"b", "c"})
+    children.release(own)
+
+
+async def test_the_patient_wait_for_a_busy_child_that_fits_and_others_retire_one(pool: MakePool) -> None:
+    for patient in (True, False):
+        children = pool(2, patient=patient)
+        a, b = await children.acquire("a"), await children.acquire("b")
+        children.release(a)
+        waiting = asyncio.create_task(children.acquire("b"))
+        await asyncio.sleep(0)
+        assert (a in children._children) is patient
+        children.release(b)
+        assert await waiting is b
+        children.release(b)
 
 
 async def test_without_isolation_any_child_will_do(pool: MakePool) -> None:

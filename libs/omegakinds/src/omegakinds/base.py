@@ -102,7 +102,11 @@ class Kind(Protocol):
         ...
 
     def load(self, stored: Stored, source: BlobSource, **options: Any) -> Any:
-        """Give the object back."""
+        """Give the object back.
+
+        Where reading runs code, as with pickles, it raises Forbidden unless the option `trusted` is True: workers load
+        what runs code only where no other bucket's data is.
+        """
         ...
 
 

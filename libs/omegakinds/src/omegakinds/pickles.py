@@ -10,6 +10,7 @@ import io
 import pickle
 from typing import Any
 
+from omegakinds.base import BlobSource
 from omegaproto.errors import BlobCorrupted, Forbidden, UnknownKind
 from omegaproto.objects import BlobRef
 
@@ -29,7 +30,7 @@ def dump_pickle(obj: Any) -> bytes:
     return file.getvalue()
 
 
-def load_pickle(data: bytes, ref: BlobRef, *, trusted: bool) -> Any:
+def load_pickle(source: BlobSource, ref: BlobRef, *, trusted: bool) -> Any:
     """Give the object of a joblib pickle.
 
     Raises:
@@ -42,6 +43,7 @@ def load_pickle(data: bytes, ref: BlobRef, *, trusted: bool) -> Any:
             "This object is stored as a pickle, and reading a pickle runs code.",
             action="Store it in a safe format, or load it where pickles are trusted (trusted=True).",
         )
+    data = source.read(ref)
     if hashlib.sha256(data).hexdigest() != ref.sha256:
         raise BlobCorrupted(f"The blob {ref.id} has changed since its upload.", action="Store the object again.")
     import joblib

@@ -49,12 +49,11 @@ class SklearnModels:
             BlobCorrupted: the bytes are not those that were stored.
         """
         ref = stored.blobs[0]
-        data = source.read(ref)
         if stored.kind_meta.get("format") == "skops":
-            return _load_safe(data, ref.sha256)
+            return _load_safe(source.read(ref), ref.sha256)
         from omegakinds.pickles import load_pickle
 
-        return load_pickle(data, ref, trusted=trusted)
+        return load_pickle(source, ref, trusted=trusted)
 
     def verbs(self, model: Any) -> tuple[str, ...]:
         """Name the verbs that this model has."""

@@ -30,7 +30,7 @@ class WorkerService:
         metrics = WorkerMetrics(kit.metrics)
         self.task_pool = ChildPool(options, "tasks", options.slots, self._log_output, metrics, self._log)
         self.predict_pool = ChildPool(
-            options, "predict", options.predict_children, self._log_output, metrics, self._log
+            options, "predict", options.predict_children, self._log_output, metrics, self._log, patient=True
         )
         self._supervisor = Supervisor(kit, options, self.task_pool, metrics)
         self._registration = Registration(kit, options, lambda: self._supervisor.running, lambda: self._supervisor.idle)

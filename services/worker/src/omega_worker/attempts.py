@@ -18,7 +18,7 @@ TERM_SECONDS = 2.0
 _CHILD_SECONDS = 30.0
 """How long to wait for a child before the task goes back to others: this worker may not be able to start any."""
 _HARMLESS = frozenset({"noop"})
-"""Actions that run no code of a bucket, so that any child will do."""
+"""Actions that run no code of a bucket, so that any child will do: it may be another bucket's, and gets no token."""
 
 
 class Attempt:
@@ -31,7 +31,8 @@ class Attempt:
         self.begun: float | None = None
         """When a child began with it (time.monotonic); None while it waits for one."""
         self._number = claimed.task.attempt
-        self._token = claimed.access_token
+        self._harmless = self.spec.action in _HARMLESS
+        self._token = "" if self._harmless else claimed.access_token
         self._child: ChildProcess | None = None
         self._why: Stop | None = None
         self._waiting: asyncio.Task[Any] | None = None
@@ -42,7 +43,7 @@ class Attempt:
         expiry = asyncio.get_running_loop().call_later(_CHILD_SECONDS, self.stop, Stop.released)
         try:
             self._waiting = asyncio.current_task()
-            child = await pool.acquire(None if self.spec.action in _HARMLESS else self.spec.bucket)
+            child = await pool.acquire(None if self._harmless else self.spec.bucket)
         except asyncio.CancelledError:
             if self._why is None:
                 raise
@@ -80,7 +81,7 @@ class Attempt:
     def renewed(self, lease: Lease, token: str | None) -> None:
         """Take the lease's new expiry, and the token that goes with it."""
         self.lease = lease
-        if token is not None:
+        if token is not None and not self._harmless:
             self._token = token
             if self._child is not None and self._child.alive:
                 self._child.renew(token)

@@ -20,6 +20,13 @@ class RunTask(Message):
     access_token: str
 
 
+class AnswerBatch(Message):
+    """To a child: answer a batch. Only when `trusted` may it read models whose reading runs code, such as pickles."""
+
+    batch: PredictBatch
+    trusted: bool
+
+
 class NewToken(Message):
     """To a child: the token of the running task was renewed."""
 
@@ -41,7 +48,7 @@ class TaskEnded(Message):
 
 
 class BatchEnded(Message):
-    """From a child: the answers to a PredictBatch, or the error of all of them."""
+    """From a child: the answers to an AnswerBatch, or the error of all of them."""
 
     items: tuple[Prediction, ...] = ()
     error: ErrorInfo | None = None
@@ -49,7 +56,7 @@ class BatchEnded(Message):
 
 _TYPES: dict[int, type[Message]] = {
     1: RunTask,
-    2: PredictBatch,
+    2: AnswerBatch,
     3: NewToken,
     4: Ready,
     5: TaskEnded,

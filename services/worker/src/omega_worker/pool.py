@@ -1,4 +1,7 @@
-"""Child processes of one role, kept warm: handed out one user at a time, replaced when they die or change bucket."""
+"""Child processes of one role, kept warm: handed out one user at a time, replaced when they die or change bucket.
+
+A child in which a bucket's code ran holds nothing of other buckets, before or after. Where no code runs, buckets share.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +23,30 @@ _LEAVE_SECONDS = 2.0
 
 @dataclass(eq=False)
 class _Wanted:
-    """Somebody waits for a child for this bucket (None: any child will do)."""
+    """Somebody waits for a child to work for a bucket, maybe to run its code (None: for nobody, any child will do)."""
 
     bucket: str | None
+    code: bool
     child: asyncio.Future[ChildProcess] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class ChildPool:
-    """At most `size` children. One is warmed up ahead; more are started when they are needed."""
+    """At most `size` children. One is warmed up ahead; more are started when they are needed.
+
+    A pool for users who take long keeps a fresh child warm as long as there is room, and retires an idle one of another
+    bucket while those that fit are busy. With `patient`, for users who take milliseconds, it does neither.
+    """
 
     def __init__(
-        self, options: WorkerOptions, role: Role, size: int, sink: LineSink, metrics: WorkerMetrics, log: Any
+        self,
+        options: WorkerOptions,
+        role: Role,
+        size: int,
+        sink: LineSink,
+        metrics: WorkerMetrics,
+        log: Any,
+        *,
+        patient: bool = False,
     ) -> None:
         self._options = options
         self._role = role
@@ -38,6 +54,7 @@ class ChildPool:
         self._sink = sink
         self._metrics = metrics
         self._log = log
+        self._patient = patient
         self._idle: list[ChildProcess] = []
         self._children: set[ChildProcess] = set()
         """Those that are warm, idle or not."""
@@ -76,9 +93,12 @@ class ChildPool:
         """Give the process ids of the warm children."""
         return [child.pid for child in self._children if child.alive]
 
-    async def acquire(self, bucket: str | None = None) -> ChildProcess:
-        """Wait for a warm child that ran code of no other bucket than `bucket`. Give it back by `release`."""
-        wanted = _Wanted(bucket if self._options.isolate_buckets else None)
+    async def acquire(self, bucket: str | None = None, *, code: bool = True) -> ChildProcess:
+        """Wait for a warm child in which no other bucket's code ran. Give it back by `release`.
+
+        With `code`, for code of `bucket`, it is one that held nothing of other buckets, and it never will.
+        """
+        wanted = _Wanted(bucket if self._options.isolate_buckets else None, code)
         self._wanted.append(wanted)
         self._pump()
         try:
@@ -104,23 +124,29 @@ class ChildPool:
         self._idle = [child for child in self._idle if child.alive]
         self._wanted = deque(wanted for wanted in self._wanted if not wanted.child.done())
         for wanted in list(self._wanted):
-            child = self._take(wanted.bucket)
+            child = self._take(wanted)
             if child is not None:
                 self._wanted.remove(wanted)
-                child.bucket = wanted.bucket or child.bucket
+                if wanted.bucket is not None:
+                    child.buckets.add(wanted.bucket)
+                    child.ran_code |= wanted.code
                 wanted.child.set_result(child)
-        if len(self._wanted) > self._starting:
+        if sum(not self._waits(wanted) for wanted in self._wanted) > self._starting:
             self._make_room()
         self._grow()
 
-    def _take(self, bucket: str | None) -> ChildProcess | None:
-        fitting = [child for child in self._idle if bucket is None or child.bucket in {None, bucket}]
+    def _take(self, wanted: _Wanted) -> ChildProcess | None:
+        fitting = [child for child in self._idle if _fits(child, wanted)]
         if not fitting:
             return None
-        # One that knows the bucket has its modules and connections warm, and leaves the fresh ones to others.
-        chosen = max(fitting, key=lambda child: child.bucket is not None)
+        # One that knows the bucket has its modules, models and connections warm, and leaves the fresh ones to others.
+        chosen = max(fitting, key=lambda child: (wanted.bucket in child.buckets, child.ran_code, len(child.buckets)))
         self._idle.remove(chosen)
         return chosen
+
+    def _waits(self, wanted: _Wanted) -> bool:
+        """Say whether somebody waits for a busy child rather than have another one retired."""
+        return self._patient and any(_fits(child, wanted) for child in self._children)
 
     def _make_room(self) -> None:
         """When the pool is full of idle children of other buckets, retire one of them."""
@@ -131,8 +157,11 @@ class ChildPool:
             self._keep(asyncio.create_task(_await_exit(retired)))
 
     def _grow(self) -> None:
-        spare = 0 if any(child.bucket is None for child in self._idle) else 1
-        missing = len(self._wanted) + spare - self._starting
+        if self._patient:
+            missing = max(len(self._wanted), 0 if self._children else 1) - self._starting
+        else:
+            spare = 0 if any(not child.buckets for child in self._idle) else 1
+            missing = len(self._wanted) + spare - self._starting
         room = self._size - len(self._children) - self._starting
         for _ in range(0 if self._closed else min(missing, room)):
             self._starting += 1
@@ -185,6 +214,12 @@ class ChildPool:
         self._metrics.died(self._role)
         self._log.warning("child_died", role=self._role, pid=child.pid, why=str(ChildDied(returncode)))
         self._pump()
+
+
+def _fits(child: ChildProcess, wanted: _Wanted) -> bool:
+    if wanted.bucket is None or child.buckets <= {wanted.bucket}:
+        return True
+    return not wanted.code and not child.ran_code
 
 
 async def _await_exit(child: ChildProcess) -> None:

@@ -1,4 +1,8 @@
-"""Predictions: a batch from the gateway goes to a warm child, and its answers go straight back."""
+"""Predictions: a batch from the gateway goes to a warm child, and its answers go straight back.
+
+Models in safe formats share the children that ran nobody's code. One whose reading runs code is answered in a child of
+its bucket: the shared one refuses it once, and where it belongs is remembered.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,12 @@ import asyncio
 import time
 
 from omega_worker.framing import BadFraming
-from omega_worker.messages import BatchEnded
+from omega_worker.messages import AnswerBatch, BatchEnded
 from omega_worker.metrics import WorkerMetrics
 from omega_worker.pool import ChildPool
 from omega_worker.process import ChildDied, ChildProcess
 from omega_worker.settings import WorkerOptions
-from omegaproto.errors import ErrorInfo, Overloaded, TooLarge, Unavailable, error_from
+from omegaproto.errors import ErrorInfo, Forbidden, Overloaded, TooLarge, Unavailable, error_from
 from omegaproto.predictions import PredictBatch, Prediction, Predictions
 from omegaproto.scopes import Principal
 
@@ -19,6 +23,7 @@ REPLY_BYTES = 240 * 1024
 """What fits into one reply; see omegaproto.messages.MAX_MESSAGE_BYTES."""
 _ITEM_BYTES = 64
 _ERROR_BYTES = 1024
+_REMEMBERED = 4096
 
 
 class Predictor:
@@ -28,6 +33,8 @@ class Predictor:
         self._options = options
         self._pool = pool
         self._metrics = metrics
+        self._run_code: dict[str, None] = {}
+        """Revisions that run code when they are read, the newest last."""
 
     async def answer(self, batch: PredictBatch, _caller: Principal) -> Predictions:
         """Answer each request of a batch.
@@ -39,11 +46,7 @@ class Predictor:
         begin = time.perf_counter()
         try:
             async with asyncio.timeout(self._options.predict_seconds):
-                child = await self._pool.acquire()
-                try:
-                    ended = await self._run(child, batch)
-                finally:
-                    self._pool.release(child)
+                ended = await self._ended(batch)
         except TimeoutError:
             raise Unavailable(
                 f"The model {batch.name!r} did not answer within {self._options.predict_seconds:g} s.",
@@ -55,9 +58,26 @@ class Predictor:
         self._metrics.batch_size.observe(len(batch.bodies))
         return Predictions.model_construct(items=fitting(ended.items))
 
-    async def _run(self, child: ChildProcess, batch: PredictBatch) -> BatchEnded:
+    async def _ended(self, batch: PredictBatch) -> BatchEnded:
+        runs_code = not self._options.isolate_buckets or batch.revision_id in self._run_code
+        ended = await self._in_child(batch, trusted=runs_code)
+        if runs_code or ended.error is None or ended.error.code != Forbidden.code:
+            return ended
+        self._run_code[batch.revision_id] = None
+        if len(self._run_code) > _REMEMBERED:
+            del self._run_code[next(iter(self._run_code))]
+        return await self._in_child(batch, trusted=True)
+
+    async def _in_child(self, batch: PredictBatch, *, trusted: bool) -> BatchEnded:
+        child = await self._pool.acquire(batch.bucket, code=trusted)
         try:
-            answer = await child.run(batch)
+            return await self._run(child, batch, trusted=trusted)
+        finally:
+            self._pool.release(child)
+
+    async def _run(self, child: ChildProcess, batch: PredictBatch, *, trusted: bool) -> BatchEnded:
+        try:
+            answer = await child.run(AnswerBatch.model_construct(batch=batch, trusted=trusted))
         except ChildDied as death:
             raise Unavailable(
                 f"The process that answered for the model {batch.name!r} {death}.", action="Try again in a moment."

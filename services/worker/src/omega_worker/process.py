@@ -53,8 +53,10 @@ class ChildProcess:
         self._gone = asyncio.Event()
         self._pidfd = self._watch()
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
-        self.bucket: str | None = None
-        """The bucket whose code ran in it; None while it is fresh."""
+        self.buckets: set[str] = set()
+        """The buckets whose tokens and data were in it; none while it is fresh."""
+        self.ran_code = False
+        """Whether code of a bucket ran in it, which may have kept all that was and will be in it."""
         self.exited: asyncio.Task[int] = asyncio.create_task(self._bury())
 
     @classmethod

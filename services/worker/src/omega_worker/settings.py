@@ -39,7 +39,11 @@ class WorkerOptions(Group):
         description="The worker's id, which no other worker may have. Empty: made of host, process and random digits.",
     )
     predict_children: int = Field(
-        default=1, ge=1, le=64, description="How many child processes answer predictions, one batch at a time each."
+        default=2,
+        ge=1,
+        le=64,
+        description="At most how many child processes answer predictions, one batch at a time each. One that loaded a "
+        "pickled model serves its bucket alone: give one more than buckets whose pickled models are in use at once.",
     )
     model_cache_mb: int = Field(
         default=512, ge=1, description="How much stored model each predict child keeps loaded, in MiB of stored bytes."

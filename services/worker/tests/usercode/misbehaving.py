@@ -66,6 +66,9 @@ class Misbehaving(BaseEstimator):
         names = [name for name in os.environ if name.startswith("OMEGA_")]
         Path(self.argument).write_text("\n".join(f"{name}={os.environ[name]}" for name in names))
 
+    def tells_its_process(self):
+        Path(self.argument).write_text(str(os.getpid()))
+
     def hangs_up(self):
         for descriptor in range(3, 64):
             try:

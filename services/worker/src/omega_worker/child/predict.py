@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omega_worker.child.failures import failure_of
 from omega_worker.child.models import ModelCache
-from omega_worker.messages import BatchEnded
+from omega_worker.messages import AnswerBatch, BatchEnded
 from omegakinds.base import ModelKind, Servable
 from omegakinds.registry import KindRegistry
 from omegamesh.client import Omega
@@ -32,22 +32,23 @@ class PredictRunner:
 
     def run(self, message: Message) -> Message:
         """Answer a batch: each request for itself, or all with the error that none of them caused."""
-        assert isinstance(message, PredictBatch)  # noqa: S101 - narrows the type; supervisors send nothing else here
+        assert isinstance(message, AnswerBatch)  # noqa: S101 - narrows the type; supervisors send nothing else here
+        batch = message.batch
         try:
-            model = self._model(message)
-            return BatchEnded(items=tuple(model.answer(message.action, message.bodies)))
+            model = self._model(batch, trusted=message.trusted)
+            return BatchEnded(items=tuple(model.answer(batch.action, batch.bodies)))
         except Exception as error:
             return BatchEnded(error=failure_of(error)[0])
 
-    def _model(self, batch: PredictBatch) -> Servable:
+    def _model(self, batch: PredictBatch, *, trusted: bool) -> Servable:
         key = (batch.bucket, batch.name, batch.revision_id)
         found = self._models.get(key)
         if found is None:
-            found, size = self._load(batch)
+            found, size = self._load(batch, trusted=trusted)
             self._models.put(key, found, size)
         return found
 
-    def _load(self, batch: PredictBatch) -> tuple[Servable, int]:
+    def _load(self, batch: PredictBatch, *, trusted: bool) -> tuple[Servable, int]:
         self.use_token(batch.access_token)
         om = Omega(self._client.config.in_bucket(batch.bucket), self._client.in_bucket(batch.bucket))
         metadata = om.models.metadata(batch.name, version=batch.revision_id)
@@ -57,7 +58,7 @@ class PredictRunner:
             )
         kind = self._kind(metadata)
         # Blobs are read through the SDK, which refuses bytes whose sha256 is not the one of the revision.
-        model = kind.load(metadata.revision, om.blobs, trusted=True)
+        model = kind.load(metadata.revision, om.blobs, trusted=trusted)
         return kind.servable(model), sum(blob.length for blob in metadata.revision.blobs)
 
     def _kind(self, metadata: Metadata) -> ModelKind:
