@@ -86,6 +86,24 @@ def test_a_port_that_is_taken_leaves_nothing_behind(home: Home, port_taken: int)
     assert not list((home.folder / "sockets").iterdir())
 
 
+def test_a_mesh_can_be_stopped_while_its_thread_is_on_its_last_steps(home: Home) -> None:
+    loop_closed, go_on = threading.Event(), threading.Event()
+
+    class Lingering(EmbeddedMesh):
+        def _run(self) -> None:
+            super()._run()
+            loop_closed.set()
+            go_on.wait()
+
+    mesh = Lingering(home)
+    mesh.start()
+    mesh._loop.call_soon_threadsafe(mesh._ended.set)
+    loop_closed.wait()
+    threading.Timer(0.1, go_on.set).start()
+    mesh.stop()
+    assert threads() == []
+
+
 def test_a_mesh_that_was_never_started_can_be_stopped(home: Home) -> None:
     EmbeddedMesh(home).stop()
     assert threads() == []

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
@@ -120,7 +121,8 @@ class EmbeddedMesh:
         if self._thread.ident is None:
             return
         if self._loop is not None and self._ended is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._ended.set)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the thread is on its last steps
+                self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join(timeout=_STOP_SECONDS)
 
     def _run(self) -> None:
