@@ -127,8 +127,8 @@ async def test_the_first_administrator_is_made_once(service: Any, gateway: Any) 
     await users.ensure_admin("admin", ADMIN_KEY)
     other = make_key()
     await users.ensure_admin("admin", str(other))
-    assert sorted(await users.keys_of("admin")) == sorted(["0123456789abcdef", other.id])
-    assert (await login(gateway, str(other))).userid == "admin"
+    for apikey in (ADMIN_KEY, str(other)):
+        assert (await login(gateway, apikey)).userid == "admin"
 
 
 def test_a_key_is_kept_as_an_hmac_only() -> None:

@@ -115,16 +115,15 @@ def test_a_series_comes_back(omega: Omega) -> None:
     series = pd.Series([1.5, 2.5, 3.5], index=list("abc"), name="s")
     omega.datasets.put(series, "s")
     assert_series_equal(omega.datasets.get("s"), series)
-    assert_series_equal(pd.concat(omega.datasets.chunks("s", 2)), series)
+    assert_series_equal(pd.concat(omega.datasets.get("s", chunksize=2)), series)
 
 
 def test_chunks_make_up_the_frame(omega: Omega) -> None:
     omega.datasets.put(FRAME, "d")
-    for chunks in (omega.datasets.chunks("d", 3), omega.datasets.get("d", chunksize=3)):
-        found = list(chunks)
-        assert [len(chunk) for chunk in found] == [3, 1]
-        assert_frame_equal(pd.concat(found), FRAME)
-    (only,) = omega.datasets.chunks("d[x]")
+    found = list(omega.datasets.get("d", chunksize=3))
+    assert [len(chunk) for chunk in found] == [3, 1]
+    assert_frame_equal(pd.concat(found), FRAME)
+    (only,) = omega.datasets.get("d[x]", chunksize=1000)
     assert_frame_equal(only, FRAME[["x"]])
     (kept,) = omega.datasets.get("d", chunksize=3, x__gte=3)
     assert_frame_equal(kept, FRAME[FRAME.x >= 3])
@@ -133,9 +132,8 @@ def test_chunks_make_up_the_frame(omega: Omega) -> None:
 def test_chunks_of_what_is_no_frame(omega: Omega) -> None:
     omega.datasets.put({"a": 1}, "data")
     with pytest.raises(UnknownKind, match="not a frame"):
-        next(omega.datasets.chunks("data"))
-    with pytest.raises(ObjectNotFound, match="no dataset 'nope'"):
-        next(omega.datasets.chunks("nope"))
+        omega.datasets.get("data", chunksize=2)
+    assert omega.datasets.get("nope", chunksize=2) is None
 
 
 def test_append_says_so_when_it_was_not_asked_for(omega: Omega) -> None:
@@ -331,6 +329,6 @@ def test_a_frame_of_several_parts(omega: Omega) -> None:
     frame = pd.DataFrame({"n": range(1000), "text": [f"row {n}" for n in range(1000)]})
     omega.datasets.put(frame, "d", part_rows=100)
     assert_frame_equal(omega.datasets.get("d"), frame)
-    chunks: Iterable[pd.DataFrame] = omega.datasets.chunks("d", 256)
+    chunks: Iterable[pd.DataFrame] = omega.datasets.get("d", chunksize=256)
     assert_frame_equal(pd.concat(chunks), frame)
     assert_frame_equal(omega.datasets.get("d", n__gte=950), frame[frame.n >= 950])

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from omega_metadata.keys import ApiKey, digest, make_key, matches, parse_key, refused
 from omegakit.clock import Clock
-from omegakit.docs import Collection, Cond, Doc, DocStore, Index, Update
+from omegakit.docs import Collection, Doc, DocStore, Index, Update
 from omegaproto.errors import DuplicateKey, UserNotFound
 from omegaproto.scopes import ANY_BUCKET, Principal, Role
 from omegaproto.users import KeyIssued
@@ -81,11 +81,6 @@ class UserService:
         except DuplicateKey:
             if await self._docs.get(KEYS.name, key.id) is None:
                 await self.issue(userid, None, key)
-
-    async def keys_of(self, userid: str) -> list[str]:
-        """Give the ids of a user's keys."""
-        page = await self._docs.find(KEYS.name, [Cond("userid", "==", userid)], limit=1000)
-        return [str(doc["_id"]) for doc in page.items]
 
 
 def _pairs(grants: dict[str, Role]) -> list[list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from omegakinds.base import FrameKind, Kind
@@ -77,6 +76,7 @@ class Datasets(ObjectStore):
 
         Raises:
             UnknownColumn, BadFilter: the frame has no such column, or there is no such operator.
+            UnknownKind: what is to come in chunks is no frame.
             RevisionNotFound: the object exists, but not in that version.
             BlobCorrupted: what is stored is not what was put.
         """
@@ -86,7 +86,7 @@ class Datasets(ObjectStore):
             return None
         kind = self._kinds.by_name(metadata.kind)
         if not isinstance(kind, FrameKind):
-            self._refuse_columns(reference, metadata)
+            self._refuse_parts(reference, metadata, chunksize)
             return self._load_all(kind, metadata, **options, **(filter or {}))
         reader = FrameReader(self._client, kind, metadata)
         query = FrameQuery(columns=_columns(reference, columns), where=_where({**(filter or {}), **options}))
@@ -99,23 +99,14 @@ class Datasets(ObjectStore):
         return [kind.load(revision, self._blobs, **options) for revision in each]
 
     @staticmethod
-    def _refuse_columns(reference: NameRef, metadata: Metadata) -> None:
+    def _refuse_parts(reference: NameRef, metadata: Metadata, chunksize: int | None) -> None:
         if reference.columns is not None:
             raise BadName(
                 f"{reference.path!r} is {metadata.kind}, which has no columns to choose.",
                 action="Leave out the [].",
             )
-
-    def chunks(self, name: str, size: int = 10_000) -> Iterator[Any]:
-        """Give a stored frame as frames of `size` rows, in order. Raises ObjectNotFound, UnknownKind."""
-        metadata = self._find(parse_name(name))
-        if metadata is None:
-            raise self.DoesNotExist(f"There is no dataset {name!r}.", action="Look with om.datasets.list().")
-        kind = self._kinds.by_name(metadata.kind)
-        if not isinstance(kind, FrameKind):
-            raise UnknownKind(f"{name!r} is {metadata.kind}, not a frame.", action="Use om.datasets.get().")
-        query = FrameQuery(columns=parse_name(name).columns)
-        return FrameReader(self._client, kind, metadata).chunks(query, size)
+        if chunksize:
+            raise UnknownKind(f"{reference.path!r} is {metadata.kind}, not a frame.", action="Leave out chunksize.")
 
 
 def _adds_up(kind: Kind) -> bool:
