@@ -142,7 +142,7 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
     """A mesh that a module's tests share. Its leases are short, so that cancels arrive soon."""
     made = Mesh(
         Home(tmp_path_factory.mktemp("home")),
-        {"scheduler": {"scheduler": {"lease_seconds": 1.0, "backoff_base_seconds": 0.0}}},
+        {"scheduler": {"scheduler": {"lease_seconds": 2.0, "backoff_base_seconds": 0.0}}},
     )
     await made.start(*ORDER)
     await made.watch()

@@ -193,7 +193,7 @@ def alive(pid: int) -> bool:
 
 
 async def test_a_long_task_outlives_its_first_lease_and_token(mesh: Mesh) -> None:
-    # The lease is one second here and the token ends with it: the put at the end needs a renewed one.
+    # The lease is two seconds here and the token ends with it: the put at the end needs a renewed one.
     task = await misbehave(mesh, "sleeps", 7)
     assert task.state is TaskState.succeeded, task.error
     assert task.attempt == 1
