@@ -124,3 +124,23 @@ def test_a_service_process_starts_and_drains_on_sigterm(tmp_path: Path) -> None:
         assert process.wait(30) == 0
     assert '"draining"' in rest
     assert "Traceback" not in rest
+
+
+RELAYING = """
+import resource
+from omegakit.server import keep_freed_memory
+
+keep_freed_memory()
+for cycle in range(101):
+    chunks = [bytes(256 * 1024) for _ in range(20)]
+    del chunks
+    if cycle == 0:
+        warm = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - warm)
+"""
+
+
+def test_memory_that_was_freed_is_used_again_without_being_brought_in_anew() -> None:
+    """20 chunks of 64 pages, 100 times: 50,000 page faults and more when the C library gives them back each time."""
+    told = subprocess.run([sys.executable, "-c", RELAYING], capture_output=True, text=True, check=True).stdout
+    assert int(told) < 5000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import signal
 import socket
@@ -20,6 +21,10 @@ from omegakit.settings import HttpSettings, ServiceSettings
 
 _COLLECT_AFTER = 10_000, 20, 20
 """Objects more than were let go of before the young are looked through, and how many times before the old are."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's mallopt(3)."""
+_KEPT_FREE = 64 * 1024 * 1024
+_LARGEST_KEPT = 4 * 1024 * 1024
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
@@ -154,9 +159,22 @@ def settle_heap() -> None:
     gc.set_threshold(*_COLLECT_AFTER)
 
 
+def keep_freed_memory() -> None:
+    """Have the C library keep up to 64 MiB that were freed, for the next chunks of bytes that pass through.
+
+    By default it gives them back to the kernel at once, and has every page of the next chunk brought in anew, which was
+    a third of what relaying a byte cost. Does nothing where the C library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE)
+
+
 def run_service(factory: Callable[[Kit, SettingsT], Service], settings: SettingsT, name: str) -> None:
     """Run one service as this process until SIGTERM or SIGINT, then drain and return."""
     configure_logs(settings.log)
+    keep_freed_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve_until_signalled(factory, settings, name))
 
