@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from omegakinds.ahead import mapped_ahead
 from omegakinds.base import BlobSink, BlobSource, Dumped, EncodedPart, Kind, Stored
 from omegaproto.errors import BadInput
 from omegaproto.objects import BlobRef, Store
@@ -127,14 +126,7 @@ def _sent(encoded: Iterator[EncodedPart], sink: BlobSink) -> Iterator[BlobRef]:
     if at_once == 1:
         yield from (sink.put(part.data, PART) for part in encoded)
         return
-    pending: deque[Future[BlobRef]] = deque()
-    with ThreadPoolExecutor(at_once, thread_name_prefix="omega-sent") as pool:
-        for part in encoded:
-            pending.append(pool.submit(sink.put, part.data, PART))
-            if len(pending) >= at_once:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    yield from mapped_ahead(lambda part: sink.put(part.data, PART), encoded, threads=at_once, most=at_once)
 
 
 def _place_meta(meta: dict[str, Any], sink: BlobSink) -> tuple[dict[str, Any], tuple[BlobRef, ...]]:

@@ -6,15 +6,14 @@ Codec, encodings, part size and dictionaries are measured choices; see the decis
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from omegakinds.ahead import mapped_ahead
 from omegakinds.base import EncodedPart
 from omegakinds.columns import Column
 from omegakinds.tables import Plan
@@ -46,18 +45,9 @@ def encode_parts(plan: Plan, *, part_rows: int | None = None, threads: int | Non
     if len(bounds) == 1:
         yield _encode(plan, *bounds[0], dictionaries)
         return
-    pending: deque[Future[EncodedPart]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="omega-parts") as pool:
-        try:
-            for start, stop in bounds:
-                pending.append(pool.submit(_encode, plan, start, stop, dictionaries))
-                if len(pending) > workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+    yield from mapped_ahead(
+        lambda bound: _encode(plan, *bound, dictionaries), bounds, threads=workers, most=workers + 1
+    )
 
 
 def decode_part(part: bytes, *, threads: bool = True) -> pa.Table:
