@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.types import Message
 
-from omega_gateway.shortcut import Message, Reply, answer, whole_body
+from omega_gateway.shortcut import Reply, answer, whole_body
 from omegaproto.errors import Overloaded, TooLarge
 from omegaproto.ids import new_id
 

@@ -7,15 +7,14 @@ transfer breaks off as it would on a socket: the one side is told that the other
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Mapping
 from contextvars import Context
-from typing import Any
 
 import httpx2
 from httpcore2._async.http11 import AsyncHTTP11Connection
+from starlette.types import ASGIApp, Message, Scope
 
 from omegakit.logs import get_logger
-from omegakit.service import Asgi
 
 # Bytes of one read: 64 KiB as it comes, which makes a relay of large blobs a matter of counting reads. uvloop gives at
 # most 256 KiB at a time.
@@ -25,12 +24,11 @@ AsyncClient = httpx2.AsyncClient
 Response = httpx2.Response
 TransportError = httpx2.TransportError
 
-Message = MutableMapping[str, Any]
 _CLOSING_SECONDS = 5.0
 
 
 def open_client(
-    url: str, *, timeout: float = 30.0, connections: int = 256, peers: Mapping[str, Asgi] | None = None
+    url: str, *, timeout: float = 30.0, connections: int = 256, peers: Mapping[str, ASGIApp] | None = None
 ) -> AsyncClient:
     """Give a client whose paths are relative to `url`: ``http://host:port`` or ``unix:///path/to/socket``.
 
@@ -49,7 +47,7 @@ def open_client(
 class AppTransport(httpx2.AsyncBaseTransport):
     """Calls an application in this process, `most` requests at a time."""
 
-    def __init__(self, app: Asgi, most: int) -> None:
+    def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
         self._turns = asyncio.Semaphore(most)
         self._running: set[asyncio.Task[None]] = set()
@@ -106,7 +104,7 @@ class _Exchange(httpx2.AsyncByteStream):
         except TimeoutError:
             raise httpx2.ReadTimeout("no answer came in time", request=self._request) from None
 
-    async def run(self, app: Asgi) -> None:
+    async def run(self, app: ASGIApp) -> None:
         """Have the application answer; whatever it raises ends the transfer, as a lost connection would."""
         try:
             await app(self._scope(), self._receive, self._send)
@@ -119,7 +117,7 @@ class _Exchange(httpx2.AsyncByteStream):
             if not self._whole:
                 await self._put(None)
 
-    def _scope(self) -> Message:
+    def _scope(self) -> Scope:
         url = self._request.url
         return {
             "type": "http",

@@ -13,10 +13,11 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from omegakit.bus.connect import open_bus
 from omegakit.logs import configure_logs
-from omegakit.service import Asgi, Kit, Service, make_kit
+from omegakit.service import Kit, Service, make_kit
 from omegakit.settings import HttpSettings, ServiceSettings
 
 _COLLECT_AFTER = 10_000, 20, 20
@@ -48,7 +49,7 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """One listening socket with an application behind it."""
 
-    def __init__(self, app: Asgi, settings: HttpSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
         self._settings = settings
         self._socket = _bind(settings)
         config = uvicorn.Config(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from starlette.types import ASGIApp
 
 from omegakit.bus import Bus
 from omegakit.clock import Clock, SystemClock
@@ -13,15 +15,6 @@ from omegakit.metrics import Metrics
 from omegakit.rpc import RpcServer
 from omegakit.settings import ServiceSettings
 from omegakit.tokens import Tokens
-
-Asgi = Callable[
-    [
-        MutableMapping[str, Any],
-        Callable[[], Awaitable[MutableMapping[str, Any]]],
-        Callable[[MutableMapping[str, Any]], Awaitable[None]],
-    ],
-    Awaitable[None],
-]
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,7 @@ class Kit:
     tokens: Tokens
     metrics: Metrics
     clock: Clock
-    peers: Mapping[str, Asgi] = field(default_factory=dict)
+    peers: Mapping[str, ASGIApp] = field(default_factory=dict)
     """The applications of services in this process, by the URL at which they listen."""
 
     @property
@@ -51,7 +44,7 @@ def make_kit(
     settings: ServiceSettings,
     bus: Bus,
     clock: Clock | None = None,
-    peers: Mapping[str, Asgi] | None = None,
+    peers: Mapping[str, ASGIApp] | None = None,
 ) -> Kit:
     """Put the kit of the service `name` together."""
     return Kit(
@@ -68,7 +61,7 @@ class Service(Protocol):
     """One of the five services, made by its ``app.py`` from a kit and its settings."""
 
     @property
-    def asgi(self) -> Asgi:
+    def asgi(self) -> ASGIApp:
         """Give the HTTP application, with ``/healthz``, ``/readyz`` and ``/metrics``."""
         ...
 

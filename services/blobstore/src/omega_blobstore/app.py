@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from omega_blobstore.blobs import BlobService
 from omega_blobstore.frames.service import FrameService
@@ -19,7 +20,7 @@ from omegakit.blobs.connect import open_blobs
 from omegakit.docs.connect import open_docs
 from omegakit.health import health_routes
 from omegakit.requestid import RequestIds
-from omegakit.service import Asgi, Kit
+from omegakit.service import Kit
 from omegaproto.errors import OmegaError, Unavailable
 
 
@@ -50,7 +51,7 @@ class BlobstoreService:
         )
 
     @property
-    def asgi(self) -> Asgi:
+    def asgi(self) -> ASGIApp:
         """Give the HTTP application."""
         return self._asgi
 

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
 from omega_gateway.auth import Authenticator
 from omega_gateway.edge import Edge
@@ -21,7 +22,7 @@ from omega_gateway.routes import ROUTERS
 from omega_gateway.settings import GatewaySettings
 from omega_gateway.waiting import TaskWaiters
 from omegakit.health import health_routes
-from omegakit.service import Asgi, Kit
+from omegakit.service import Kit
 from omegaproto.errors import OmegaError, Unavailable
 
 
@@ -47,7 +48,7 @@ class GatewayService:
         self._edge = Edge(self.api, shortcuts, kit.metrics, options)
 
     @property
-    def asgi(self) -> Asgi:
+    def asgi(self) -> ASGIApp:
         """Give the whole application."""
         return self._edge
 

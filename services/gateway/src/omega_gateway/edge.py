@@ -13,15 +13,15 @@ from collections.abc import Sequence
 import structlog
 from prometheus_client import Histogram
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omega_gateway.errors import body_too_large, error_body, error_headers, internal_error
 from omega_gateway.limits import too_many
 from omega_gateway.relay import TransferBroken
 from omega_gateway.settings import GatewayOptions
-from omega_gateway.shortcut import Elsewhere, Message, Receive, Scope, Send, Shortcut, answer
+from omega_gateway.shortcut import Elsewhere, Shortcut, answer
 from omegakit.logs import get_logger
 from omegakit.metrics import Metrics
-from omegakit.service import Asgi
 from omegaproto.errors import OmegaError
 from omegaproto.ids import new_id
 
@@ -33,7 +33,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.\-]{1,128}")
 class Edge:
     """The ASGI application of the gateway: `app` with everything around it."""
 
-    def __init__(self, app: Asgi, shortcuts: Sequence[Shortcut], metrics: Metrics, options: GatewayOptions) -> None:
+    def __init__(self, app: ASGIApp, shortcuts: Sequence[Shortcut], metrics: Metrics, options: GatewayOptions) -> None:
         self._app = app
         self._shortcuts = shortcuts
         self._max_requests = options.max_requests

@@ -5,10 +5,12 @@ It stands for the route in ``routes/models.py``. No request model, no routing, n
 
 from __future__ import annotations
 
+from starlette.types import Receive, Scope
+
 from omega_gateway.auth import Authenticator
 from omega_gateway.predict import Predictor, Target, read_body, too_large
 from omega_gateway.settings import GatewayOptions
-from omega_gateway.shortcut import Answer, Receive, Reply, Scope, known_caller, whole_body
+from omega_gateway.shortcut import Answer, Reply, known_caller, whole_body
 from omegaproto.scopes import Principal, action_operation, allows
 
 PREFIX = "/api/v1/model/"

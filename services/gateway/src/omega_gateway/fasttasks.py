@@ -10,13 +10,14 @@ import re
 import structlog
 from pydantic import ValidationError
 from pydantic_core import from_json
+from starlette.types import Receive, Scope
 
 from omega_gateway.access import Caller
 from omega_gateway.auth import bucket_of
 from omega_gateway.errors import body_too_large
 from omega_gateway.parts import Parts
 from omega_gateway.routes.tasks import NewTasks
-from omega_gateway.shortcut import Answer, Elsewhere, Receive, Reply, Scope, again, is_json, known_caller, whole_body
+from omega_gateway.shortcut import Answer, Elsewhere, Reply, again, is_json, known_caller, whole_body
 from omega_gateway.tasking import submit_tasks, wait_for
 from omegaproto.errors import BadRequest
 from omegaproto.messages import Message

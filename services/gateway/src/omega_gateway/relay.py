@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from pydantic_core import from_json, to_json
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp
 
 from omega_gateway.settings import GatewayOptions
 from omegakit.http import Response as Upstream
 from omegakit.http import TransportError, open_client
 from omegakit.logs import get_logger
 from omegakit.requestid import outgoing
-from omegakit.service import Asgi
 from omegaproto.errors import CallTimeout, ErrorInfo, OmegaError, Unavailable
 
 _UP = ("content-length", "content-type", "x-content-sha256")
@@ -35,7 +35,7 @@ class TransferBroken(Exception):
 class Blobstore:
     """The HTTP side of blobstore."""
 
-    def __init__(self, options: GatewayOptions, peers: Mapping[str, Asgi]) -> None:
+    def __init__(self, options: GatewayOptions, peers: Mapping[str, ASGIApp]) -> None:
         self._idle = options.idle_seconds
         self._client = open_client(
             options.blobstore_url, timeout=options.idle_seconds, connections=options.max_transfers, peers=peers

@@ -6,8 +6,10 @@ leaves to that route.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
+
+from starlette.types import Message, Receive, Scope, Send
 
 from omega_gateway.auth import Authenticator
 from omega_gateway.errors import error_body, error_headers, internal_error
@@ -16,11 +18,6 @@ from omegaproto.scopes import DEFAULT_BUCKET, Principal
 
 _LEFT_TO_ROUTES = frozenset({b"async", b"authorization", b"bucket"})
 """Working async; and the second of two headers that must be one."""
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 
 class Reply(NamedTuple):

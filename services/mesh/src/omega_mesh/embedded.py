@@ -15,13 +15,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import uvloop
+from starlette.types import ASGIApp
 
 from omega_mesh.catalog import NAMES, entry
 from omega_mesh.home import Credentials, Home
 from omegakit.bus.connect import open_bus
 from omegakit.bus.memory import MemoryBroker
 from omegakit.server import HttpServer, hosted
-from omegakit.service import Asgi, make_kit
+from omegakit.service import make_kit
 from omegakit.settings import ServiceSettings
 from omegakit.tokens import mesh_public_key, worker_secret
 
@@ -66,7 +67,7 @@ async def run_embedded(
     The caller holds the folder's lock. `slots` is how many tasks run at once.
     """
     chosen = embedded_settings(home, host=host, port=port, slots=slots)
-    broker, peers = MemoryBroker(), dict[str, Asgi]()
+    broker, peers = MemoryBroker(), dict[str, ASGIApp]()
     async with AsyncExitStack() as stack:
         servers: dict[str, HttpServer] = {}
         for name in (*(name for name in NAMES if name != "worker"), "worker"):
@@ -80,7 +81,7 @@ async def run_embedded(
 
 
 async def _start(
-    stack: AsyncExitStack, broker: MemoryBroker, peers: dict[str, Asgi], name: str, chosen: dict[str, Any]
+    stack: AsyncExitStack, broker: MemoryBroker, peers: dict[str, ASGIApp], name: str, chosen: dict[str, Any]
 ) -> HttpServer:
     service = entry(name)
     settings: ServiceSettings = service.settings(**chosen)

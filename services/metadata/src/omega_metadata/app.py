@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from starlette.types import ASGIApp
+
 from omega_metadata.handlers import ObjectHandlers, UserHandlers
 from omega_metadata.repository import HISTORY, OBJECTS, ObjectRepository
 from omega_metadata.service import ObjectService
@@ -9,7 +11,7 @@ from omega_metadata.settings import MetadataSettings
 from omega_metadata.users import KEYS, USERS, UserService
 from omegakit.docs.connect import open_docs
 from omegakit.health import health_app
-from omegakit.service import Asgi, Kit
+from omegakit.service import Kit
 from omegaproto.errors import Unavailable
 
 
@@ -31,7 +33,7 @@ class MetadataService:
         self._asgi = health_app(kit.metrics, {"docs": self._docs.ping, "bus": self._check_bus})
 
     @property
-    def asgi(self) -> Asgi:
+    def asgi(self) -> ASGIApp:
         """Give the health application: metadata is spoken to over the bus."""
         return self._asgi
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from starlette.types import ASGIApp
+
 from omega_scheduler.counts import TaskCounts
 from omega_scheduler.dispatch import Dispatcher
 from omega_scheduler.followups import Followups
@@ -18,7 +20,7 @@ from omega_scheduler.sweeps import Sweeps
 from omega_scheduler.workers import WORKERS, WorkerRegistry
 from omegakit.docs.connect import open_docs
 from omegakit.health import health_app
-from omegakit.service import Asgi, Kit
+from omegakit.service import Kit
 
 _FLUSH_SECONDS = 5.0
 
@@ -57,7 +59,7 @@ class SchedulerService:
         self._asgi = health_app(kit.metrics, {"docs": self._docs.ping, "bus": self._check_bus})
 
     @property
-    def asgi(self) -> Asgi:
+    def asgi(self) -> ASGIApp:
         """Give the health application: the scheduler is spoken to over the bus."""
         return self._asgi
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from omega_worker.metrics import WorkerMetrics
 from omega_worker.pool import ChildPool
 from omega_worker.predict import Predictor
@@ -11,7 +13,7 @@ from omega_worker.registration import Registration
 from omega_worker.settings import WorkerSettings
 from omega_worker.supervisor import Supervisor
 from omegakit.health import health_app
-from omegakit.service import Asgi, Kit
+from omegakit.service import Kit
 from omegaproto.errors import Unavailable
 from omegaproto.predictions import PredictBatch
 from omegaproto.tasks import DispatchTask
@@ -40,7 +42,7 @@ class WorkerService:
         self._asgi = health_app(kit.metrics, checks)
 
     @property
-    def asgi(self) -> Asgi:
+    def asgi(self) -> ASGIApp:
         """Give the health application: the worker is spoken to over the bus."""
         return self._asgi
 
