@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import structlog
+from starlette.types import Message, Receive, Send
 
 from omegakit.http import AsyncClient, TransportError, open_client
 from omegakit.server import HttpServer
@@ -18,9 +19,6 @@ from omegakit.settings import HttpSettings
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 MIB = 1024 * 1024
 
 
